@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Streams of the agent: one command each.  See server.h.
+ *
+ * A stream ends with exactly one of FAILED and EXIT from the agent, after
+ * which its number means nothing: frames that cross it on the way are ignored,
+ * which is why numbers only ever rise.  EXIT comes after the last byte that
+ * the process itself wrote; what its children write later is not waited for.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "agent/server.h"
+#include "base/err.h"
+#include "base/fd.h"
+
+static struct stream streams[STREAMS_MAX];
+
+static void in_ready(struct watch *w, uint32_t events);
+static void stdout_ready(struct watch *w, uint32_t events);
+static void stderr_ready(struct watch *w, uint32_t events);
+
+static struct stream *stream_find(struct conn *c, uint32_t id)
+{
+	size_t i;
+
+	for (i = 0; i < STREAMS_MAX; i++) {
+		if (streams[i].state != STREAM_FREE && streams[i].conn == c &&
+		    streams[i].id == id)
+			return &streams[i];
+	}
+	return NULL;
+}
+
+static struct stream *stream_new(struct conn *c, uint32_t id)
+{
+	struct stream *s;
+	size_t i;
+
+	for (i = 0; i < STREAMS_MAX && streams[i].state != STREAM_FREE; i++)
+		;
+	if (i == STREAMS_MAX)
+		return NULL;
+	s = &streams[i];
+	*s = (struct stream){
+		.state = STREAM_OPENING,
+		.conn = c,
+		.id = id,
+		.request = BUF_INIT_MAX(WIRE_REQUEST_MAX),
+		.in_w = WATCH_INIT(in_ready),
+		.in = BUF_INIT_MAX(WIRE_WINDOW),
+		.in_window = WIRE_WINDOW,
+	};
+	s->out[0].w = (struct watch)WATCH_INIT(stdout_ready);
+	s->out[1].w = (struct watch)WATCH_INIT(stderr_ready);
+	s->out[0].credit = WIRE_WINDOW;
+	s->out[1].credit = WIRE_WINDOW;
+	return s;
+}
+
+static void stream_free(struct stream *s)
+{
+	loop_close(&s->in_w);
+	loop_close(&s->out[0].w);
+	loop_close(&s->out[1].w);
+	buf_free(&s->request);
+	buf_free(&s->in);
+	cgroup_release(s->cgroup);
+	s->state = STREAM_FREE;
+}
+
+static void stream_kill(struct stream *s)
+{
+	if (s->state == STREAM_RUNNING && !cgroup_kill(s->cgroup))
+		kill(-s->pid, SIGKILL);
+}
+
+/* ---- output: command -> peer ---- */
+
+static void out_close(struct stream *s, int i)
+{
+	struct out_chan *o = &s->out[i];
+
+	loop_close(&o->w);
+	if (o->eof_sent || !s->conn || s->reset || (s->tty && i == 1))
+		return;
+	o->eof_sent = true;
+	wire_put(&s->conn->out, WIRE_EOF, (uint8_t)(WIRE_STDOUT + i), s->id,
+		 NULL, 0);
+}
+
+/* Read one frame's worth straight into the connection's buffer.  True when
+ * more may be there. */
+static bool out_pump(struct stream *s, int i)
+{
+	struct out_chan *o = &s->out[i];
+	struct conn *c = s->conn;
+	size_t want = o->credit < WIRE_PAYLOAD_MAX ? o->credit :
+						     WIRE_PAYLOAD_MAX;
+	uint8_t *at;
+	ssize_t n;
+
+	if (o->w.fd < 0)
+		return false;
+	if (want == 0 || conn_full(c) ||
+	    buf_reserve(&c->out, WIRE_HEADER + want) < 0) {
+		loop_arm(&o->w, 0);
+		return false;
+	}
+	at = c->out.data + c->out.len;
+	n = read(o->w.fd, at + WIRE_HEADER, want);
+	if (n < 0 && errno == EINTR)
+		return true;
+	if (n < 0 && errno == EAGAIN && s->state == STREAM_RUNNING) {
+		loop_arm(&o->w, EPOLLIN);
+		return false;
+	}
+	/* The end; or, once the process has ended, nothing more of its own.
+	 * A terminal says EIO when its other end is closed. */
+	if (n <= 0) {
+		out_close(s, i);
+		return false;
+	}
+	wire_header(at, WIRE_DATA, (uint8_t)(WIRE_STDOUT + i), s->id,
+		    (size_t)n);
+	c->out.len += WIRE_HEADER + (size_t)n;
+	o->credit -= (uint32_t)n;
+	return true;
+}
+
+static void send_exit(struct stream *s)
+{
+	struct wire_exit x = {
+		.signaled = WIFSIGNALED(s->status),
+		.code = WIFSIGNALED(s->status) ?
+				(uint32_t)WTERMSIG(s->status) :
+				(uint32_t)WEXITSTATUS(s->status),
+		.user_us = (uint64_t)s->usage.ru_utime.tv_sec * 1000000 +
+			   (uint64_t)s->usage.ru_utime.tv_usec,
+		.sys_us = (uint64_t)s->usage.ru_stime.tv_sec * 1000000 +
+			  (uint64_t)s->usage.ru_stime.tv_usec,
+		.maxrss_kib = (uint64_t)s->usage.ru_maxrss,
+	};
+
+	wire_put_exit(&s->conn->out, s->id, &x);
+}
+
+/* The process has ended: send what it left behind, then EXIT.  Called again
+ * whenever the peer has taken something. */
+static void drain(struct stream *s)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		if (!s->conn || s->reset)
+			out_close(s, i);
+		while (out_pump(s, i))
+			;
+	}
+	if (s->out[0].w.fd >= 0 || s->out[1].w.fd >= 0)
+		return;
+	if (s->conn)
+		send_exit(s);
+	stream_free(s);
+}
+
+static void out_ready(struct stream *s, int i)
+{
+	struct conn *c = s->conn;
+
+	out_pump(s, i);
+	if (s->state == STREAM_EXITED)
+		drain(s);
+	conn_flush(c);
+}
+
+static void stdout_ready(struct watch *w, uint32_t events)
+{
+	(void)events;
+	out_ready(container_of(w, struct stream, out[0].w), 0);
+}
+
+static void stderr_ready(struct watch *w, uint32_t events)
+{
+	(void)events;
+	out_ready(container_of(w, struct stream, out[1].w), 1);
+}
+
+void stream_resume_all(struct conn *c)
+{
+	size_t i;
+	int ch;
+
+	for (i = 0; i < STREAMS_MAX; i++) {
+		struct stream *s = &streams[i];
+
+		if (s->state < STREAM_RUNNING || s->conn != c)
+			continue;
+		for (ch = 0; ch < 2; ch++)
+			out_pump(s, ch);
+		if (s->state == STREAM_EXITED)
+			drain(s);
+	}
+}
+
+/* ---- input: peer -> command ---- */
+
+/* Tell the peer, in big steps, that its bytes were taken. */
+static void in_credit(struct stream *s)
+{
+	if (s->in_taken < WIRE_WINDOW / 2 || !s->conn)
+		return;
+	wire_put_u32(&s->conn->out, WIRE_CREDIT, WIRE_STDIN, s->id,
+		     s->in_taken);
+	s->in_window += s->in_taken;
+	s->in_taken = 0;
+}
+
+/* Nobody reads the command's standard input any more. */
+static void in_closed(struct stream *s)
+{
+	loop_close(&s->in_w);
+	buf_free(&s->in);
+	if (s->conn && !s->in_eof)
+		wire_put(&s->conn->out, WIRE_EOF, WIRE_STDIN, s->id, NULL, 0);
+	s->in_eof = true;
+}
+
+static void in_end(struct stream *s)
+{
+	static const char eot = 4;
+
+	/* A terminal has no end; its users type one. */
+	if (s->tty && s->in_w.fd >= 0)
+		(void)!write(s->in_w.fd, &eot, 1);
+	else
+		loop_close(&s->in_w);
+}
+
+/* Hand over what is buffered, as far as the command takes it. */
+static void in_push(struct stream *s)
+{
+	while (s->in.len && s->in_w.fd >= 0) {
+		ssize_t n = write(s->in_w.fd, s->in.data, s->in.len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			break;
+		if (n < 0) {
+			in_closed(s);
+			return;
+		}
+		buf_shift(&s->in, (size_t)n);
+		s->in_taken += (uint32_t)n;
+	}
+	loop_arm(&s->in_w, s->in.len ? EPOLLOUT : 0);
+	if (s->in_eof && s->in.len == 0)
+		in_end(s);
+	in_credit(s);
+}
+
+static void in_ready(struct watch *w, uint32_t events)
+{
+	struct stream *s = container_of(w, struct stream, in_w);
+	struct conn *c = s->conn;
+
+	(void)events;
+	in_push(s);
+	if (c)
+		conn_flush(c);
+}
+
+static int on_data(struct stream *s, const struct wire_frame *f, struct err *e)
+{
+	if (f->channel != WIRE_STDIN || s->in_eof)
+		return f->channel == WIRE_STDIN && s->in_w.fd < 0 ? 0 :
+		       err_set(e, EPROTO, "protocol broken: data on channel %u "
+			       "of stream %u", f->channel, s->id);
+	if (f->len > s->in_window)
+		return err_set(e, EPROTO, "protocol broken: stream %u sent %u "
+			       "bytes past its window", s->id,
+			       f->len - s->in_window);
+	s->in_window -= f->len;
+	if (buf_add(&s->in, f->data, f->len) < 0)
+		return err_sys(e, ENOMEM, "cannot keep input");
+	in_push(s);
+	return 0;
+}
+
+static void on_eof(struct stream *s, const struct wire_frame *f)
+{
+	if (f->channel == WIRE_STDIN) {
+		if (s->in_eof)
+			return;
+		s->in_eof = true;
+		if (s->in.len == 0)
+			in_end(s);
+	} else {
+		/* The command's next write gets SIGPIPE, as it would at home. */
+		loop_close(&s->out[f->channel - WIRE_STDOUT].w);
+	}
+}
+
+/* ---- frames ---- */
+
+static int on_credit(struct stream *s, const struct wire_frame *f,
+		     struct err *e)
+{
+	uint32_t n = wire_get32(f->data);
+	struct out_chan *o;
+
+	if (f->channel == WIRE_STDIN)
+		return err_set(e, EPROTO,
+			       "protocol broken: credit for standard input");
+	o = &s->out[f->channel - WIRE_STDOUT];
+	if (n > WIRE_WINDOW - o->credit)
+		return err_set(e, EPROTO, "protocol broken: credit of %u on "
+			       "stream %u exceeds the window", n, s->id);
+	o->credit += n;
+	if (s->state == STREAM_EXITED)
+		drain(s);
+	else
+		loop_arm(&o->w, EPOLLIN);
+	return 0;
+}
+
+static void on_signal(struct stream *s, uint32_t sig)
+{
+	if (sig > 0 && sig < NSIG && s->state == STREAM_RUNNING)
+		kill(-s->pid, (int)sig);
+}
+
+static void on_winsize(struct stream *s, const uint8_t *p)
+{
+	struct wire_winsize w;
+	struct winsize ws;
+
+	wire_get_winsize(p, &w);
+	ws = (struct winsize){ w.rows, w.cols, w.xpixel, w.ypixel };
+	if (s->tty && s->in_w.fd >= 0)
+		ioctl(s->in_w.fd, TIOCSWINSZ, &ws);
+}
+
+static void fail(struct stream *s, const struct err *why)
+{
+	wire_put_error(&s->conn->out, s->id, why);
+	stream_free(s);
+}
+
+static void on_reset(struct stream *s)
+{
+	struct err e = ERR_INIT;
+
+	if (s->state == STREAM_OPENING) {
+		err_set(&e, ECANCELED, "taken back");
+		fail(s, &e);
+		return;
+	}
+	s->reset = true;
+	loop_close(&s->in_w);
+	if (s->state == STREAM_EXITED)
+		drain(s);
+	else
+		stream_kill(s);
+}
+
+static int on_open(struct conn *c, const struct wire_frame *f, struct err *e)
+{
+	struct stream *s = stream_find(c, f->stream);
+	struct err why = ERR_INIT;
+
+	if (s && s->state != STREAM_OPENING)
+		return err_set(e, EPROTO, "protocol broken: stream %u opened "
+			       "twice", f->stream);
+	if (!s) {
+		/* Late pieces of a request that was refused. */
+		if (f->stream == c->last)
+			return 0;
+		if (f->stream < c->last)
+			return err_set(e, EPROTO, "protocol broken: stream %u "
+				       "opened after %u", f->stream, c->last);
+		c->last = f->stream;
+		s = stream_new(c, f->stream);
+	}
+	if (!s) {
+		err_set(&why, EAGAIN, "%d commands are running, as many as can",
+			STREAMS_MAX);
+		return wire_put_error(&c->out, f->stream, &why);
+	}
+	if (buf_add(&s->request, f->data, f->len) < 0) {
+		err_set(&why, E2BIG, "request longer than %u bytes",
+			WIRE_REQUEST_MAX);
+		fail(s, &why);
+	} else if (!(f->channel & WIRE_OPEN_MORE)) {
+		if (run_start(s, &why) < 0) {
+			fail(s, &why);
+			return 0;
+		}
+		s->state = STREAM_RUNNING;
+		buf_free(&s->request);
+		return wire_put_u32(&c->out, WIRE_STARTED, 0, s->id,
+				    (uint32_t)s->pid);
+	}
+	return 0;
+}
+
+int stream_frame(struct conn *c, const struct wire_frame *f, struct err *e)
+{
+	struct stream *s;
+
+	if (f->type == WIRE_OPEN)
+		return on_open(c, f, e);
+	s = stream_find(c, f->stream);
+	if (!s && f->stream <= c->last)
+		return 0;
+	if (!s || (s->state == STREAM_OPENING && f->type != WIRE_RESET))
+		return err_set(e, EPROTO, "protocol broken: type %u on stream "
+			       "%u, which is not open", f->type, f->stream);
+	if (f->type == WIRE_DATA)
+		return on_data(s, f, e);
+	if (f->type == WIRE_CREDIT)
+		return on_credit(s, f, e);
+	if (f->type == WIRE_EOF)
+		on_eof(s, f);
+	else if (f->type == WIRE_SIGNAL)
+		on_signal(s, wire_get32(f->data));
+	else if (f->type == WIRE_WINSIZE)
+		on_winsize(s, f->data);
+	else
+		on_reset(s);
+	return 0;
+}
+
+/* ---- ends ---- */
+
+void stream_abandon_all(struct conn *c)
+{
+	size_t i;
+
+	for (i = 0; i < STREAMS_MAX; i++) {
+		struct stream *s = &streams[i];
+
+		if (s->state == STREAM_FREE || s->conn != c)
+			continue;
+		stream_kill(s);
+		s->conn = NULL;
+		loop_close(&s->in_w);
+		out_close(s, 0);
+		out_close(s, 1);
+		/* A running one is freed when its process is reaped. */
+		if (s->state != STREAM_RUNNING)
+			stream_free(s);
+	}
+}
+
+static void ended(pid_t pid, int status, const struct rusage *usage)
+{
+	struct conn *c;
+	size_t i;
+
+	for (i = 0; i < STREAMS_MAX; i++) {
+		struct stream *s = &streams[i];
+
+		if (s->state != STREAM_RUNNING || s->pid != pid)
+			continue;
+		s->state = STREAM_EXITED;
+		s->status = status;
+		s->usage = *usage;
+		c = s->conn;
+		drain(s);
+		if (c)
+			conn_flush(c);
+		return;
+	}
+}
+
+void stream_reap(void)
+{
+	struct rusage usage;
+	int status;
+	pid_t pid;
+
+	while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0)
+		ended(pid, status, &usage);
+	cgroup_sweep();
+}
