@@ -25,6 +25,12 @@ else
 O = build
 endif
 
+# V=1 shows whole commands.
+ifeq ($(V),)
+Q = @
+say = @echo '  $(1)' $(2)
+endif
+
 CC = gcc
 MUSL_CC = musl-gcc
 CLANG = clang
@@ -88,29 +94,37 @@ agent_SRC = agent/main.c agent/boot.c agent/conn.c agent/stream.c agent/run.c \
 
 # ---- rules ------------------------------------------------------------------
 
-all: $(PROGRAMS:%=$(O)/bin/%) $(DEMOS:%=$(O)/bin/%) $(O)/libexec/iso-agent
+# Plain `make` builds what is installed and shown; it wants the packages of
+# deps.list, which `make deps` installs.
+all: programs completions
+
+programs: $(PROGRAMS:%=$(O)/bin/%) $(DEMOS:%=$(O)/bin/%) $(O)/libexec/iso-agent
 
 obj = $(patsubst %.c,$(O)/obj/%.o,$(1))
 
 define PROGRAM
 $(O)/bin/$(1): $$(call obj,$$($(1)_SRC)) $$($(1)_GUESTS:%=$(O)/guests/%.o)
 	@mkdir -p $$(@D)
-	$$(CC) $$(HOST_LDFLAGS) -o $$@ $$^ $$($(1)_LIBS)
+	$$(call say,LD   ,$$@)
+	$$(Q)$$(CC) $$(HOST_LDFLAGS) -o $$@ $$^ $$($(1)_LIBS)
 ALL_SRC += $$($(1)_SRC)
 endef
 $(foreach p,$(PROGRAMS) $(DEMOS),$(eval $(call PROGRAM,$(p))))
 
 $(O)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(HOST_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC   ,$<)
+	$(Q)$(CC) $(HOST_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(O)/agent/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(MUSL_CC) $(AGENT_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,MUSL ,$<)
+	$(Q)$(MUSL_CC) $(AGENT_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(O)/libexec/iso-agent: $(agent_SRC:%.c=$(O)/agent/%.o)
 	@mkdir -p $(@D)
-	$(MUSL_CC) $(AGENT_LDFLAGS) -o $@ $^
+	$(call say,LD   ,$@)
+	$(Q)$(MUSL_CC) $(AGENT_LDFLAGS) -o $@ $^
 
 # Tiny guests: each a flat binary made of one assembler file, which the programs
 # that run it have in them as guest_NAME.
@@ -120,21 +134,129 @@ GUEST_BASE := $(shell awk '$$2 == "GUEST_BASE" { print $$3 }' \
 define GUEST_DIR
 $(O)/guests/%.elf.o: $(1)/%.S Makefile
 	@mkdir -p $$(@D)
-	$$(CC) -Ilib -Wa,--fatal-warnings -MMD -MP -c -o $$@ $$<
+	$$(call say,AS   ,$$<)
+	$$(Q)$$(CC) -Ilib -Wa,--fatal-warnings -MMD -MP -c -o $$@ $$<
 endef
 $(foreach d,lib/vmm/guests tests/guests,$(eval $(call GUEST_DIR,$(d))))
 
 $(O)/guests/%.bin: $(O)/guests/%.elf.o
-	$(LD) --fatal-warnings -Ttext $(GUEST_BASE) -e _start \
+	$(Q)$(LD) --fatal-warnings -Ttext $(GUEST_BASE) -e _start \
 		--oformat binary -o $@ $<
 
 $(O)/guests/%.o: lib/vmm/guests/embed.S $(O)/guests/%.bin
-	$(CC) -DNAME=$* -DFILE='"$(O)/guests/$*.bin"' -c -o $@ $<
+	$(Q)$(CC) -DNAME=$* -DFILE='"$(O)/guests/$*.bin"' -c -o $@ $<
 
 .SECONDARY:
 
--include $(shell find $(O)/obj $(O)/guests $(O)/agent -name '*.d' 2>/dev/null)
 
-.PHONY: all
+# ---- tests, benchmarks, fuzzing: their programs are listed in tests/tests.mk
+
+include tests/tests.mk
+
+# State of everything that is run from this tree.
+ISO_ROOT ?= $(CURDIR)/build/iso
+export ISO_ROOT
+
+# Both do everything by themselves, so the packages come first; the rest is
+# another make because what there is to build is only known with them.
+check demo bench lint fuzz: deps
+	+@$(MAKE) --no-print-directory do-$@
+
+deps:
+	@tools/deps deps.list
+
+do-check: programs completions test-programs
+	@tests/run
+
+do-demo: programs
+	@demo/demo
+
+do-bench: programs bench-programs
+	@bench/run
+
+do-lint:
+	@tools/lint
+
+do-fuzz: $(FUZZERS:%=$(O)/fuzz/%)
+	@tests/fuzz/run $(O)/fuzz $(FUZZERS)
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+# ---- completions, from the programs' own option tables -----------------------
+
+completions: $(foreach p,$(PROGRAMS),$(O)/completions/$(p).bash \
+	$(O)/completions/_$(p) $(O)/completions/$(p).fish)
+
+$(O)/completions/%.bash: $(O)/bin/%
+	@mkdir -p $(@D)
+	$(Q)$< --completion bash >$@
+$(O)/completions/_%: $(O)/bin/%
+	@mkdir -p $(@D)
+	$(Q)$< --completion zsh >$@
+$(O)/completions/%.fish: $(O)/bin/%
+	@mkdir -p $(@D)
+	$(Q)$< --completion fish >$@
+
+# ---- installation -----------------------------------------------------------
+
+MAN1 = $(PROGRAMS:%=man/%.1)
+MAN7 = man/iso-agent.7
+
+install: programs completions
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) \
+		$(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man7 \
+		$(DESTDIR)$(COMPDIR)/bash-completion/completions \
+		$(DESTDIR)$(COMPDIR)/zsh/site-functions \
+		$(DESTDIR)$(COMPDIR)/fish/vendor_completions.d
+	install -m 755 $(PROGRAMS:%=$(O)/bin/%) $(DESTDIR)$(BINDIR)
+	install -m 755 -s $(O)/libexec/iso-agent $(DESTDIR)$(LIBEXECDIR)
+	install -m 644 $(MAN1) $(DESTDIR)$(MANDIR)/man1
+	install -m 644 $(MAN7) $(DESTDIR)$(MANDIR)/man7
+	set -e; for p in $(PROGRAMS); do \
+		install -m 644 $(O)/completions/$$p.bash \
+		 $(DESTDIR)$(COMPDIR)/bash-completion/completions/$$p; \
+		install -m 644 $(O)/completions/_$$p \
+		 $(DESTDIR)$(COMPDIR)/zsh/site-functions/_$$p; \
+		install -m 644 $(O)/completions/$$p.fish \
+		 $(DESTDIR)$(COMPDIR)/fish/vendor_completions.d/$$p.fish; \
+	done
+
+uninstall:
+	rm -f $(PROGRAMS:%=$(DESTDIR)$(BINDIR)/%) \
+		$(DESTDIR)$(LIBEXECDIR)/iso-agent \
+		$(MAN1:man/%=$(DESTDIR)$(MANDIR)/man1/%) \
+		$(MAN7:man/%=$(DESTDIR)$(MANDIR)/man7/%) \
+		$(PROGRAMS:%=$(DESTDIR)$(COMPDIR)/bash-completion/completions/%) \
+		$(PROGRAMS:%=$(DESTDIR)$(COMPDIR)/zsh/site-functions/_%) \
+		$(PROGRAMS:%=$(DESTDIR)$(COMPDIR)/fish/vendor_completions.d/%.fish)
+	-rmdir $(DESTDIR)$(LIBEXECDIR)
+
+# What was started from this tree ends before its files go.
+clean:
+	@if [ -x build/bin/iso-host ] && [ -d build/iso/host ]; then \
+		for d in build/iso/host/*; do \
+			ISO_ROOT=$(CURDIR)/build/iso build/bin/iso-host down \
+				--quiet --name $${d##*/}; \
+		done; fi
+	rm -rf build
+
+help:
+	@echo 'make demo       everything, from nothing to a virtual CPU running'
+	@echo 'make check      everything, and the tests pass'
+	@echo 'make            build; SAN=1 with sanitizers, WERROR=1 strictly'
+	@echo 'make deps       install the Debian packages it takes (as root)'
+	@echo 'make bench      measure, against floors and peers'
+	@echo 'make lint       static checks, layout, man pages'
+	@echo 'make fuzz       fuzz every parser, FUZZ_SECONDS=60 each'
+	@echo 'make format     lay the C files out by clang-format'
+	@echo 'make install    PREFIX=/usr/local DESTDIR= ; uninstall'
+	@echo 'make clean      remove build/, stop what runs from it'
+
+-include $(shell find $(O)/obj $(O)/guests $(O)/agent $(O)/fuzz -name '*.d' \
+	2>/dev/null)
+
+.PHONY: all programs completions check demo bench lint fuzz deps format \
+	install uninstall clean help do-check do-demo do-bench do-lint do-fuzz
 .DELETE_ON_ERROR:
 .SUFFIXES:

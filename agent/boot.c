@@ -107,7 +107,9 @@ static int load_module(struct str name, struct err *e)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(e, errno, "cannot open %s", path);
-	if (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST)
+	/* ENODEV: a faster variant of something for another processor. */
+	if (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST &&
+	    errno != ENODEV)
 		return err_sys(e, errno, "cannot load %s", path);
 	/* The initramfs is memory: what was loaded need not stay there. */
 	unlink(path);

@@ -24,8 +24,8 @@ static int print_lines(const struct kernel *k)
 static int print_json(const struct kernel *k)
 {
 	json_t *o = json_pack("{ss ss s{ss ss} s{ss ss} ss sO}", "version",
-			      k->version, "profile", profile, "vmlinux",
-			      "path", k->vmlinux, "sha256", k->vmlinux_sha256,
+			      k->version, "profile", profile, "vmlinux", "path",
+			      k->vmlinux, "sha256", k->vmlinux_sha256,
 			      "initramfs", "path", k->initramfs, "sha256",
 			      k->initramfs_sha256, "modules_dir",
 			      k->modules_dir, "modules", k->modules);
@@ -44,13 +44,17 @@ static int wrong(struct err *e)
 
 static int run(int argc, const char *const *argv)
 {
-	struct progress progress = {
-		.fd = STDERR_FILENO, .prog = "iso-kernel",
-		.style = progress_style_of(STDERR_FILENO, quiet) };
-	struct kernel_spec spec = {
-		.root = tool_root(), .source = argc ? argv[0] : NULL,
-		.modules = modules, .agent = agent, .busybox = busybox,
-		.update = update, .progress = &progress };
+	struct progress progress = { .fd = STDERR_FILENO,
+				     .prog = "iso-kernel",
+				     .style = progress_style_of(STDERR_FILENO,
+								quiet) };
+	struct kernel_spec spec = { .root = tool_root(),
+				    .source = argc ? argv[0] : NULL,
+				    .modules = modules,
+				    .agent = agent,
+				    .busybox = busybox,
+				    .update = update,
+				    .progress = &progress };
 	kernel_auto struct kernel k = KERNEL_INIT;
 	struct err e = ERR_INIT;
 
@@ -61,8 +65,9 @@ static int run(int argc, const char *const *argv)
 		return wrong(&e);
 	}
 	if (update && spec.source) {
-		err_set(&e, EINVAL, "--update is for the distribution's "
-				    "kernel, not for a KERNEL");
+		err_set(&e, EINVAL,
+			"--update is for the distribution's "
+			"kernel, not for a KERNEL");
 		return wrong(&e);
 	}
 	if (kernel_prepare(&spec, &k, &e) < 0)
@@ -71,22 +76,48 @@ static int run(int argc, const char *const *argv)
 }
 
 static const struct opt options[] = {
-	{ .name = "profile", .letter = 'p', .kind = OPT_TEXT, .out = &profile,
-	  .arg = "NAME", .help = "for a sandbox (default) or the emulated host",
-	  .offer = OFFER_WORDS, .words = "sandbox host" },
-	{ .name = "modules", .letter = 'm', .kind = OPT_TEXT, .out = &modules,
-	  .arg = "DIR", .help = "the modules of a KERNEL that is an image",
+	{ .name = "profile",
+	  .letter = 'p',
+	  .kind = OPT_TEXT,
+	  .out = &profile,
+	  .arg = "NAME",
+	  .help = "for a sandbox (default) or the emulated host",
+	  .offer = OFFER_WORDS,
+	  .words = "sandbox host" },
+	{ .name = "modules",
+	  .letter = 'm',
+	  .kind = OPT_TEXT,
+	  .out = &modules,
+	  .arg = "DIR",
+	  .help = "the modules of a KERNEL that is an image",
 	  .offer = OFFER_DIR },
-	{ .name = "agent", .letter = 'a', .kind = OPT_TEXT, .out = &agent,
-	  .arg = "PATH", .help = "the guest's init", .offer = OFFER_FILE },
-	{ .name = "busybox", .letter = 'b', .kind = OPT_TEXT, .out = &busybox,
-	  .arg = "PATH", .help = "the sandbox's own tools (/bin/busybox)",
+	{ .name = "agent",
+	  .letter = 'a',
+	  .kind = OPT_TEXT,
+	  .out = &agent,
+	  .arg = "PATH",
+	  .help = "the guest's init",
 	  .offer = OFFER_FILE },
-	{ .name = "update", .letter = 'u', .kind = OPT_FLAG, .out = &update,
+	{ .name = "busybox",
+	  .letter = 'b',
+	  .kind = OPT_TEXT,
+	  .out = &busybox,
+	  .arg = "PATH",
+	  .help = "the sandbox's own tools (/bin/busybox)",
+	  .offer = OFFER_FILE },
+	{ .name = "update",
+	  .letter = 'u',
+	  .kind = OPT_FLAG,
+	  .out = &update,
 	  .help = "look for a newer kernel of the distribution's" },
-	{ .name = "json", .kind = OPT_FLAG, .out = &json,
+	{ .name = "json",
+	  .kind = OPT_FLAG,
+	  .out = &json,
 	  .help = "print an object" },
-	{ .name = "quiet", .letter = 'q', .kind = OPT_FLAG, .out = &quiet,
+	{ .name = "quiet",
+	  .letter = 'q',
+	  .kind = OPT_FLAG,
+	  .out = &quiet,
 	  .help = "no progress" },
 	{ .name = NULL },
 };

@@ -99,12 +99,16 @@ int tool_main(const struct opt_prog *p, int argc, char **argv)
 {
 	struct opt_result r;
 	struct err e = ERR_INIT;
+	int ret;
 
 	prog_name = p->self.name;
 	/* A reader that goes away is an error of write(2), not a death. */
 	signal(SIGPIPE, SIG_IGN);
-	if (fd_ensure_stdio() < 0)
-		return EXIT_FAILED;
+	ret = fd_ensure_stdio();
+	if (ret < 0) {
+		err_sys(&e, -ret, "cannot open /dev/null");
+		return tool_fail(&e);
+	}
 	if (opt_parse(p, argc, (const char *const *)argv, &r, &e) < 0) {
 		tool_warn(&e);
 		return EXIT_WRONG;

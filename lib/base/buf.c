@@ -32,25 +32,39 @@ static int buf_fail(struct buf *b, int num)
 	return -num;
 }
 
-int buf_reserve(struct buf *b, size_t n)
+/* Room for @n more bytes, and @nul more behind them, which may stand past the
+ * limit: a text that fills the buffer is a string too. */
+static int grow(struct buf *b, size_t n, size_t nul)
 {
 	size_t cap = b->cap ? b->cap : 256;
+	size_t want;
 	uint8_t *data;
 
 	if (b->failed)
 		return -ENOMEM;
 	if (n > b->max - b->len)
 		return buf_fail(b, EMSGSIZE);
-	if (n <= b->cap - b->len)
+	if (__builtin_add_overflow(b->len + n, nul, &want))
+		return buf_fail(b, ENOMEM);
+	if (want <= b->cap)
 		return 0;
-	while (cap - b->len < n)
-		cap = cap > b->max / 2 ? b->max : cap * 2;
+	while (cap < want) {
+		if (cap > b->max / 2)
+			cap = want > b->max ? want : b->max;
+		else
+			cap *= 2;
+	}
 	data = realloc(b->data, cap);
 	if (!data)
 		return buf_fail(b, ENOMEM);
 	b->data = data;
 	b->cap = cap;
 	return 0;
+}
+
+int buf_reserve(struct buf *b, size_t n)
+{
+	return grow(b, n, 0);
 }
 
 int buf_add(struct buf *b, const void *p, size_t n)
@@ -80,7 +94,7 @@ int buf_printf(struct buf *b, const char *fmt, ...)
 	n = vsnprintf(NULL, 0, fmt, ap);
 	va_end(ap);
 	/* vsnprintf ends its text with a NUL, which wants a byte of room. */
-	r = n < 0 ? buf_fail(b, EINVAL) : buf_reserve(b, (size_t)n + 1);
+	r = n < 0 ? buf_fail(b, EINVAL) : grow(b, (size_t)n, 1);
 	if (r == 0) {
 		vsnprintf((char *)b->data + b->len, (size_t)n + 1, fmt, again);
 		b->len += (size_t)n;
@@ -100,7 +114,7 @@ void buf_shift(struct buf *b, size_t n)
 
 char *buf_str(struct buf *b)
 {
-	if (b->failed || buf_reserve(b, 1) < 0)
+	if (grow(b, 0, 1) < 0)
 		return NULL;
 	b->data[b->len] = '\0';
 	return (char *)b->data;

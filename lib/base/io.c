@@ -177,10 +177,23 @@ int io_write_atomic(int dirfd, const char *path, const void *p, size_t n,
 	return io_tmp_commit(dirfd, fd, tmp, path, e);
 }
 
+/* mkdir(2), content with a directory that is there already. */
+static int make_dir(const char *path, mode_t mode)
+{
+	struct stat st;
+
+	if (mkdir(path, mode) == 0)
+		return 0;
+	if (errno != EEXIST || stat(path, &st) < 0)
+		return -errno;
+	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+}
+
 int io_mkdirs(const char *path, mode_t mode, struct err *e)
 {
 	mem_auto char *p = str_dup(str_of(path));
 	char *at;
+	int r;
 
 	if (!p)
 		return err_sys(e, ENOMEM, "cannot create %s", path);
@@ -190,8 +203,9 @@ int io_mkdirs(const char *path, mode_t mode, struct err *e)
 		if (c != '/' && c != '\0')
 			continue;
 		*at = '\0';
-		if (mkdir(p, mode) < 0 && errno != EEXIST)
-			return err_sys(e, errno, "cannot create %s", p);
+		r = make_dir(p, mode);
+		if (r < 0)
+			return err_sys(e, -r, "cannot create %s", p);
 		*at = c;
 		if (c == '\0')
 			break;
@@ -199,12 +213,19 @@ int io_mkdirs(const char *path, mode_t mode, struct err *e)
 	return 0;
 }
 
-static int remove_entry(int dirfd, const char *name, int depth);
-
-/* Trees of ours are shallow; a hostile one must not exhaust the stack. */
+/* A tree of whatever depth is removed without as deep a recursion: what stands
+ * deeper than this is moved up to the top of the tree first. */
 #define REMOVE_DEPTH_MAX 256
 
-static int remove_children(int fd, int depth)
+struct removal {
+	int top;	    /* borrowed: the directory that is removed */
+	unsigned int moved; /* entries moved up to it */
+};
+
+static int remove_entry(struct removal *rm, int dirfd, const char *name,
+			int depth);
+
+static int remove_children(struct removal *rm, int fd, int depth)
 {
 	struct dirent *d;
 	DIR *dir = fdopendir(fd);
@@ -215,37 +236,72 @@ static int remove_children(int fd, int depth)
 		close(fd);
 		return r;
 	}
+	if (depth == 0)
+		rm->top = fd;
 	while (r == 0 && (d = readdir(dir))) {
 		if (strcmp(d->d_name, ".") && strcmp(d->d_name, ".."))
-			r = remove_entry(dirfd(dir), d->d_name, depth + 1);
+			r = remove_entry(rm, fd, d->d_name, depth + 1);
 	}
 	closedir(dir);
 	return r;
 }
 
-static int remove_entry(int dirfd, const char *name, int depth)
+static int move_up(struct removal *rm, int dirfd, const char *name)
 {
+	char to[32];
+
+	do {
+		snprintf(to, sizeof(to), ".removed.%u", ++rm->moved);
+		if (renameat(dirfd, name, rm->top, to) == 0)
+			return 0;
+	} while (errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR);
+	return -errno;
+}
+
+static int remove_dir(struct removal *rm, int dirfd, const char *name,
+		      int depth)
+{
+	unsigned int moved;
 	int fd, r;
+
+	do {
+		moved = rm->moved;
+		fd = openat(dirfd, name,
+			    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0)
+			return -errno;
+		r = remove_children(rm, fd, depth);
+		if (r < 0)
+			return r;
+		r = unlinkat(dirfd, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+	} while (r == -ENOTEMPTY && depth == 0 && rm->moved != moved);
+	return r;
+}
+
+static int remove_entry(struct removal *rm, int dirfd, const char *name,
+			int depth)
+{
+	struct stat st;
 
 	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
 		return 0;
 	if (errno != EISDIR && errno != EPERM)
 		return -errno;
+	/* EPERM is what POSIX has unlink say of a directory; of a file it
+	 * means what it says. */
+	if (errno == EPERM &&
+	    fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    !S_ISDIR(st.st_mode))
+		return -EPERM;
 	if (depth > REMOVE_DEPTH_MAX)
-		return -ELOOP;
-	fd = openat(dirfd, name,
-		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	r = remove_children(fd, depth);
-	if (r < 0)
-		return r;
-	return unlinkat(dirfd, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+		return move_up(rm, dirfd, name);
+	return remove_dir(rm, dirfd, name, depth);
 }
 
 int io_remove_tree(int dirfd, const char *path, struct err *e)
 {
-	int r = remove_entry(dirfd, path, 0);
+	struct removal rm = { .top = -1 };
+	int r = remove_entry(&rm, dirfd, path, 0);
 
 	return r < 0 ? err_sys(e, -r, "cannot remove %s", path) : 0;
 }

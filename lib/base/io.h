@@ -41,7 +41,7 @@ int io_write_atomic(int dirfd, const char *path, const void *p, size_t n,
  * new unnamed-as-yet file, and its coming into being.  The temporary name
  * starts with ".tmp." and is written to @tmp; after a crash io_sweep_tmp()
  * finds it. */
-#define IO_TMP_MAX 280
+#define IO_TMP_MAX 4096 /* PATH_MAX */
 int io_tmp_open(int dirfd, const char *path, mode_t mode, char tmp[IO_TMP_MAX],
 		struct err *e);
 int io_tmp_commit(int dirfd, int fd, const char *tmp, const char *path,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Command lines: the parsing half.  See opt.h.
+ * Command lines: parsing and --help.  See opt.h.
  *
  * popt does the words; this file turns our table into popt's, and popt's
  * complaints into ours.  Values are stored by our own code from popt's return
@@ -15,11 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/str.h"
 
 #define OPTS_MAX 48
+#define HELP_COLUMN 28
 
 /* Codes popt hands back: table index + 1, and these. */
 enum {
@@ -217,4 +219,108 @@ int opt_parse(const struct opt_prog *p, int argc, const char *const *argv,
 	if (ret == 0 && !r->help && !r->list && !r->completion)
 		ret = check_args(p, r, e);
 	return ret < 0 ? advise(p, r, e) : 0;
+}
+
+static const struct opt opt_none = { .name = NULL };
+
+static const struct opt *opts_of(const struct opt_cmd *c)
+{
+	return c->opts ? c->opts : &opt_none;
+}
+
+/* ---- --help ---- */
+
+static void help_line(struct buf *b, const char *left, size_t len,
+		      const char *text)
+{
+	buf_printf(b, "  %s", left);
+	if (len + 2 >= HELP_COLUMN) {
+		buf_puts(b, "\n");
+		len = 0;
+		buf_puts(b, "  ");
+	}
+	for (; len + 2 < HELP_COLUMN; len++)
+		buf_puts(b, " ");
+	buf_printf(b, "%s\n", text);
+}
+
+static void help_opts(struct buf *b, const struct opt_cmd *c)
+{
+	const struct opt *o;
+
+	for (o = opts_of(c); o->name; o++) {
+		buf_auto struct buf left = BUF_INIT_MAX(256);
+
+		if (o->letter)
+			buf_printf(&left, "-%c, ", o->letter);
+		else
+			buf_puts(&left, "    ");
+		buf_printf(&left, "--%s%s%s", o->name, o->arg ? " " : "",
+			   o->arg ? o->arg : "");
+		help_line(b, buf_str(&left), left.len, o->help);
+	}
+}
+
+static void help_usage(struct buf *b, const struct opt_prog *p,
+		       const struct opt_cmd *c)
+{
+	bool top = c == &p->self;
+
+	buf_printf(b, "usage: %s", p->self.name);
+	if (top && p->cmds)
+		buf_puts(b, " COMMAND [OPTION...] [ARGUMENT...]");
+	else
+		buf_printf(b, "%s%s [OPTION...]%s%s", top ? "" : " ",
+			   top ? "" : c->name, c->args ? " " : "",
+			   c->args ? c->args : "");
+	buf_printf(b, "\n\n%s\n", c->help);
+}
+
+static void help_cmds(struct buf *b, const struct opt_prog *p)
+{
+	const struct opt_cmd *c;
+
+	buf_puts(b, "\nCommands:\n");
+	for (c = p->cmds; c->name; c++) {
+		if (!c->hidden)
+			help_line(b, c->name, strlen(c->name), c->help);
+	}
+}
+
+int opt_help(const struct opt_prog *p, const struct opt_cmd *c, struct buf *b)
+{
+	if (!c)
+		c = &p->self;
+	help_usage(b, p, c);
+	if (c == &p->self && p->cmds)
+		help_cmds(b, p);
+	buf_puts(b, "\nOptions:\n");
+	if (c != &p->self)
+		help_opts(b, c);
+	help_opts(b, &p->self);
+	help_line(b, "-h, --help", strlen("-h, --help"), "print this text");
+	buf_printf(b, "\nman %s says the rest.\n", p->self.name);
+	return b->failed ? -ENOMEM : 0;
+}
+
+/* ---- --list-options ---- */
+
+static void list_opts(struct buf *b, const char *cmd, const struct opt *o)
+{
+	for (; o->name; o++)
+		buf_printf(b, "%s\t--%s\n", cmd, o->name);
+}
+
+int opt_list_all(const struct opt_prog *p, struct buf *b)
+{
+	const struct opt_cmd *c;
+
+	list_opts(b, "", opts_of(&p->self));
+	for (c = p->cmds; c && c->name; c++) {
+		if (c->hidden)
+			continue;
+		buf_printf(b, "%s\n", c->name);
+		list_opts(b, c->name, opts_of(c));
+	}
+	return b->failed ? -ENOMEM : 0;
 }

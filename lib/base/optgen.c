@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Command lines: the texts that come from the table.  See opt.h.
+ * Command lines: the completions of three shells.  See opt.h.
  *
- * The completions are whole scripts and need no helper at run time: a shell
- * that has to start a program for every TAB is a slow shell.
+ * They are whole scripts and need no helper at run time: a shell that has to
+ * start a program for every TAB is a slow shell.  As in opt_parse(), options
+ * end at the first argument, and what follows a command that a program runs
+ * is completed as that command's own.
  */
 #include "base/opt.h"
 
@@ -12,8 +14,6 @@
 
 #include "base/buf.h"
 
-#define HELP_COLUMN 28
-
 static const struct opt opt_none = { .name = NULL };
 
 static const struct opt *opts_of(const struct opt_cmd *c)
@@ -21,174 +21,11 @@ static const struct opt *opts_of(const struct opt_cmd *c)
 	return c->opts ? c->opts : &opt_none;
 }
 
-/* ---- --help ---- */
+/* ---- what the three shells are told ---- */
 
-static void help_line(struct buf *b, const char *left, size_t len,
-		      const char *text)
+static bool has_offer(const struct opt_cmd *c, enum opt_offer offer)
 {
-	buf_printf(b, "  %s", left);
-	if (len + 2 >= HELP_COLUMN) {
-		buf_puts(b, "\n");
-		len = 0;
-		buf_puts(b, "  ");
-	}
-	for (; len + 2 < HELP_COLUMN; len++)
-		buf_puts(b, " ");
-	buf_printf(b, "%s\n", text);
-}
-
-static void help_opts(struct buf *b, const struct opt_cmd *c)
-{
-	const struct opt *o;
-
-	for (o = opts_of(c); o->name; o++) {
-		buf_auto struct buf left = BUF_INIT_MAX(256);
-
-		if (o->letter)
-			buf_printf(&left, "-%c, ", o->letter);
-		else
-			buf_puts(&left, "    ");
-		buf_printf(&left, "--%s%s%s", o->name, o->arg ? " " : "",
-			   o->arg ? o->arg : "");
-		help_line(b, buf_str(&left), left.len, o->help);
-	}
-}
-
-static void help_usage(struct buf *b, const struct opt_prog *p,
-		       const struct opt_cmd *c)
-{
-	bool top = c == &p->self;
-
-	buf_printf(b, "usage: %s", p->self.name);
-	if (top && p->cmds)
-		buf_puts(b, " COMMAND [OPTION...] [ARGUMENT...]");
-	else
-		buf_printf(b, "%s%s [OPTION...]%s%s", top ? "" : " ",
-			   top ? "" : c->name, c->args ? " " : "",
-			   c->args ? c->args : "");
-	buf_printf(b, "\n\n%s\n", c->help);
-}
-
-static void help_cmds(struct buf *b, const struct opt_prog *p)
-{
-	const struct opt_cmd *c;
-
-	buf_puts(b, "\nCommands:\n");
-	for (c = p->cmds; c->name; c++) {
-		if (!c->hidden)
-			help_line(b, c->name, strlen(c->name), c->help);
-	}
-}
-
-int opt_help(const struct opt_prog *p, const struct opt_cmd *c, struct buf *b)
-{
-	if (!c)
-		c = &p->self;
-	help_usage(b, p, c);
-	if (c == &p->self && p->cmds)
-		help_cmds(b, p);
-	buf_puts(b, "\nOptions:\n");
-	if (c != &p->self)
-		help_opts(b, c);
-	help_opts(b, &p->self);
-	help_line(b, "-h, --help", strlen("-h, --help"), "print this text");
-	buf_printf(b, "\nman %s says the rest.\n", p->self.name);
-	return b->failed ? -ENOMEM : 0;
-}
-
-/* ---- --list-options ---- */
-
-static void list_opts(struct buf *b, const char *cmd, const struct opt *o)
-{
-	for (; o->name; o++)
-		buf_printf(b, "%s\t--%s\n", cmd, o->name);
-}
-
-int opt_list_all(const struct opt_prog *p, struct buf *b)
-{
-	const struct opt_cmd *c;
-
-	list_opts(b, "", opts_of(&p->self));
-	for (c = p->cmds; c && c->name; c++) {
-		if (c->hidden)
-			continue;
-		buf_printf(b, "%s\n", c->name);
-		list_opts(b, c->name, opts_of(c));
-	}
-	return b->failed ? -ENOMEM : 0;
-}
-
-/* ---- bash ---- */
-
-static void bash_words(struct buf *b, const struct opt_cmd *c)
-{
-	const struct opt *o;
-
-	for (o = opts_of(c); o->name; o++)
-		buf_printf(b, "--%s ", o->name);
-}
-
-static void bash_offer(struct buf *b, enum opt_offer offer, const char *words)
-{
-	switch (offer) {
-	case OFFER_NONE:
-		buf_puts(b, "COMPREPLY=()");
-		break;
-	case OFFER_FILE:
-		buf_puts(b, "COMPREPLY=($(compgen -f -- \"$cur\"))");
-		break;
-	case OFFER_DIR:
-		buf_puts(b, "COMPREPLY=($(compgen -d -- \"$cur\"))");
-		break;
-	case OFFER_COMMAND:
-		buf_puts(b, "COMPREPLY=($(compgen -c -- \"$cur\"))");
-		break;
-	case OFFER_WORDS:
-		buf_printf(b, "COMPREPLY=($(compgen -W '%s' -- \"$cur\"))",
-			   words);
-		break;
-	}
-}
-
-/* A case arm a option that takes an argument. */
-static void bash_opts(struct buf *b, const struct opt_cmd *c)
-{
-	const struct opt *o;
-
-	for (o = opts_of(c); o->name; o++) {
-		if (o->kind == OPT_FLAG)
-			continue;
-		buf_printf(b, "\t\t%s/--%s", c->name, o->name);
-		if (o->letter)
-			buf_printf(b, "|%s/-%c", c->name, o->letter);
-		buf_puts(b, ") ");
-		bash_offer(b, o->offer, o->words);
-		buf_puts(b, "; return ;;\n");
-	}
-}
-
-static void bash_args(struct buf *b, const struct opt_prog *p,
-		      const struct opt_cmd *c)
-{
-	buf_printf(b, "\t\t%s) if [[ $cur == -* ]]; then "
-		      "COMPREPLY=($(compgen -W '",
-		   c->name);
-	bash_words(b, c);
-	if (c != &p->self)
-		bash_words(b, &p->self);
-	buf_puts(b, "--help' -- \"$cur\")); else ");
-	bash_offer(b, c->offer, c->words);
-	buf_puts(b, "; fi ;;\n");
-}
-
-static void bash_cmd_names(struct buf *b, const struct opt_prog *p)
-{
-	const struct opt_cmd *c;
-
-	for (c = p->cmds; c->name; c++) {
-		if (!c->hidden)
-			buf_printf(b, "%s ", c->name);
-	}
+	return c->max_args != 0 && c->offer == offer;
 }
 
 /* The function's name: dashes are no part of a shell identifier. */
@@ -198,48 +35,185 @@ static void shell_ident(struct buf *b, const char *name)
 		buf_add(b, *name == '-' ? "_" : name, 1);
 }
 
+/* Text within single quotes, for bash and zsh. */
+static void quoted(struct buf *b, const char *s)
+{
+	for (; *s; s++) {
+		if (*s == '\'')
+			buf_puts(b, "'\\''");
+		else
+			buf_add(b, s, 1);
+	}
+}
+
+/* ---- bash ---- */
+
+/* The words before the cursor are walked as popt will: $cmd becomes the
+ * command, $rest the index of the first argument, $takes what the last option
+ * still wants.  readline makes words of their own of the "=" in --opt=value. */
+static const char bash_begin[] =
+	"() {\n"
+	"\tlocal cur=${COMP_WORDS[COMP_CWORD]}\n"
+	"\tlocal cmd='' takes='' offer=none rest=0 max=-1 word i\n"
+	"\tCOMPREPLY=()\n"
+	"\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
+	"\t\tword=${COMP_WORDS[i]}\n"
+	"\t\tif [[ $takes ]]; then\n"
+	"\t\t\t[[ $word == '=' ]] || takes=''\n"
+	"\t\t\tcontinue\n"
+	"\t\tfi\n"
+	"\t\tcase $cmd/$word in\n"
+	"\t\t*/--) rest=$((i + 1)); break ;;\n";
+
+static const char bash_middle[] =
+	"\t\t*) rest=$i; break ;;\n"
+	"\t\tesac\n"
+	"\tdone\n"
+	"\t[[ $takes && $cur == '=' ]] && cur=''\n"
+	"\tif [[ $takes ]]; then\n"
+	"\t\toffer=$takes\n"
+	"\telif [[ $rest == 0 && $cur == -* ]]; then\n"
+	"\t\tcase $cmd in\n";
+
+static const char bash_args[] =
+	"\telse\n"
+	"\t\t[[ $rest != 0 ]] || rest=$COMP_CWORD\n"
+	"\t\tcase $cmd in\n";
+
+static const char bash_end[] =
+	"\t\tesac\n"
+	"\t\t((max < 0 || COMP_CWORD - rest < max)) || offer=none\n"
+	"\tfi\n"
+	"\tcase $offer in\n"
+	"\twords*) mapfile -t COMPREPLY < "
+	"<(compgen -W \"${offer#words}\" -- \"$cur\") ;;\n"
+	"\tdir) mapfile -t COMPREPLY < <(compgen -d -- \"$cur\") ;;\n"
+	"\tcommand)\n"
+	"\t\tif ((COMP_CWORD > rest)) && "
+	"declare -F _command_offset >/dev/null; then\n"
+	"\t\t\t_command_offset \"$rest\"\n"
+	"\t\telif ((COMP_CWORD > rest)); then\n"
+	"\t\t\toffer=file\n"
+	"\t\telse\n"
+	"\t\t\tmapfile -t COMPREPLY < <(compgen -c -- \"$cur\")\n"
+	"\t\tfi ;;\n"
+	"\tesac\n"
+	"\t[[ $offer != file ]] ||\n"
+	"\t\tmapfile -t COMPREPLY < <(compgen -f -- \"$cur\")\n"
+	"\t# Only names of files: else a word that is a directory's name, too,\n"
+	"\t# would get a slash.\n"
+	"\t[[ $offer != file && $offer != dir ]] ||\n"
+	"\t\tcompopt -o filenames 2>/dev/null\n"
+	"\treturn 0\n"
+	"}\n"
+	"complete -F _";
+
+static void bash_offer(struct buf *b, enum opt_offer offer, const char *words)
+{
+	switch (offer) {
+	case OFFER_NONE:
+		buf_puts(b, "none");
+		break;
+	case OFFER_FILE:
+		buf_puts(b, "file");
+		break;
+	case OFFER_DIR:
+		buf_puts(b, "dir");
+		break;
+	case OFFER_COMMAND:
+		buf_puts(b, "command");
+		break;
+	case OFFER_WORDS:
+		buf_puts(b, "'words ");
+		quoted(b, words);
+		buf_puts(b, "'");
+		break;
+	}
+}
+
+/* A case arm an option that takes an argument. */
+static void bash_takes(struct buf *b, const char *cmd, const struct opt *o)
+{
+	for (; o->name; o++) {
+		if (o->kind == OPT_FLAG)
+			continue;
+		buf_printf(b, "\t\t%s/--%s", cmd, o->name);
+		if (o->letter)
+			buf_printf(b, " | %s/-%c", cmd, o->letter);
+		buf_puts(b, ") takes=");
+		bash_offer(b, o->offer, o->words);
+		buf_puts(b, " ;;\n");
+	}
+}
+
+static void bash_opt_names(struct buf *b, const struct opt *o)
+{
+	for (; o->name; o++)
+		buf_printf(b, "--%s ", o->name);
+}
+
+static void bash_opts_of(struct buf *b, const struct opt_prog *p,
+			 const char *pattern, const struct opt *own)
+{
+	buf_printf(b, "\t\t%s) offer='words ", pattern);
+	bash_opt_names(b, own);
+	bash_opt_names(b, opts_of(&p->self));
+	buf_puts(b, "--help' ;;\n");
+}
+
+static void bash_args_of(struct buf *b, const char *pattern,
+			 const struct opt_cmd *c)
+{
+	buf_printf(b, "\t\t%s) max=%d offer=", pattern, c->max_args);
+	bash_offer(b, c->offer, c->words);
+	buf_puts(b, " ;;\n");
+}
+
+static void bash_cmd_names(struct buf *b, const struct opt_prog *p)
+{
+	const struct opt_cmd *c;
+
+	buf_puts(b, "\t\t'') offer='words ");
+	for (c = p->cmds; c->name; c++) {
+		if (!c->hidden)
+			buf_printf(b, "%s ", c->name);
+	}
+	buf_puts(b, "--help' ;;\n");
+}
+
 static void gen_bash(const struct opt_prog *p, struct buf *b)
 {
 	const struct opt_cmd *c;
 
 	buf_printf(b, "# bash completion for %s\n_", p->self.name);
 	shell_ident(b, p->self.name);
-	buf_puts(b, "() {\n"
-		    "\tlocal cur=${COMP_WORDS[COMP_CWORD]}\n"
-		    "\tlocal prev=${COMP_WORDS[COMP_CWORD-1]}\n");
+	buf_puts(b, bash_begin);
+	for (c = p->cmds; c && c->name; c++)
+		bash_takes(b, c->name, opts_of(c));
+	bash_takes(b, "*", opts_of(&p->self));
+	buf_puts(b, "\t\t*/-*) ;;\n");
 	if (p->cmds)
-		buf_puts(b, "\tlocal cmd=${COMP_WORDS[1]}\n"
-			    "\tif ((COMP_CWORD == 1)); then "
-			    "cmd=; prev=; fi\n");
-	else
-		buf_printf(b, "\tlocal cmd=%s\n", p->self.name);
-	buf_puts(b, "\tcase $cmd/$prev in\n");
-	if (!p->cmds)
-		bash_opts(b, &p->self);
-	for (c = p->cmds; c && c->name; c++) {
-		if (!c->hidden)
-			bash_opts(b, c);
-	}
-	buf_puts(b, "\tesac\n\tcase $cmd in\n");
-	if (p->cmds) {
-		buf_puts(b, "\t\t'') COMPREPLY=($(compgen -W '");
+		buf_puts(b, "\t\t/*) cmd=$word ;;\n");
+	buf_puts(b, bash_middle);
+	for (c = p->cmds; c && c->name; c++)
+		bash_opts_of(b, p, c->name, opts_of(c));
+	bash_opts_of(b, p, "*", &opt_none);
+	buf_puts(b, "\t\tesac\n");
+	buf_puts(b, bash_args);
+	if (p->cmds)
 		bash_cmd_names(b, p);
-		buf_puts(b, "--help' -- \"$cur\")) ;;\n");
-	} else {
-		bash_args(b, p, &p->self);
-	}
-	for (c = p->cmds; c && c->name; c++) {
-		if (!c->hidden)
-			bash_args(b, p, c);
-	}
-	buf_puts(b, "\tesac\n}\ncomplete -o filenames -F _");
+	else
+		bash_args_of(b, "*", &p->self);
+	for (c = p->cmds; c && c->name; c++)
+		bash_args_of(b, c->name, c);
+	buf_puts(b, bash_end);
 	shell_ident(b, p->self.name);
 	buf_printf(b, " %s\n", p->self.name);
 }
 
 /* ---- zsh ---- */
 
-/* Text inside a zsh spec in single quotes: no quote, bracket or colon. */
+/* Text inside a spec in single quotes. */
 static void zsh_text(struct buf *b, const char *s)
 {
 	for (; *s; s++) {
@@ -265,23 +239,36 @@ static void zsh_offer(struct buf *b, enum opt_offer offer, const char *words)
 		buf_puts(b, "_files -/");
 		break;
 	case OFFER_COMMAND:
-		buf_puts(b, "_normal");
+		buf_puts(b, "_command_names -e");
 		break;
 	case OFFER_WORDS:
-		buf_printf(b, "(%s)", words);
+		buf_puts(b, "(");
+		quoted(b, words);
+		buf_puts(b, ")");
 		break;
 	}
 }
 
+/* '(-n --name)'{-n+,--name=}'[help]:ARG:action', or with a star in front for
+ * one that may be repeated. */
 static void zsh_opt(struct buf *b, const struct opt *o)
 {
-	buf_puts(b, " \\\n\t\t'");
+	bool flag = o->kind == OPT_FLAG;
+
+	buf_puts(b, " \\\n\t\t");
 	if (o->kind == OPT_TEXTS)
-		buf_puts(b, "*");
-	buf_printf(b, "--%s[", o->name);
+		buf_puts(b, "'*'");
+	else if (o->letter)
+		buf_printf(b, "'(-%c --%s)'", o->letter, o->name);
+	if (o->letter)
+		buf_printf(b, "{-%c%s,--%s%s}", o->letter, flag ? "" : "+",
+			   o->name, flag ? "" : "=");
+	else
+		buf_printf(b, "--%s%s", o->name, flag ? "" : "=");
+	buf_puts(b, "'[");
 	zsh_text(b, o->help);
 	buf_puts(b, "]");
-	if (o->kind != OPT_FLAG) {
+	if (!flag) {
 		buf_puts(b, ":");
 		zsh_text(b, o->arg);
 		buf_puts(b, ":");
@@ -290,37 +277,39 @@ static void zsh_opt(struct buf *b, const struct opt *o)
 	buf_puts(b, "'");
 }
 
-static void zsh_arguments(struct buf *b, const struct opt_prog *p,
-			  const struct opt_cmd *c)
+/* Options end at the first argument, as in opt_parse(). */
+static void zsh_opts(struct buf *b, const struct opt_prog *p,
+		     const struct opt *own)
 {
 	const struct opt *o;
 
-	buf_puts(b, "_arguments -S");
-	for (o = opts_of(c); o->name; o++)
+	for (o = own; o->name; o++)
 		zsh_opt(b, o);
-	for (o = opts_of(&p->self); c != &p->self && o->name; o++)
+	for (o = opts_of(&p->self); o->name; o++)
 		zsh_opt(b, o);
-	buf_puts(b, " \\\n\t\t'--help[print the usage]'");
-	if (c->args) {
-		buf_puts(b, c->offer == OFFER_COMMAND ? " '*::" : " '*:");
-		zsh_text(b, c->args);
-		buf_puts(b, ":");
-		zsh_offer(b, c->offer, c->words);
-		buf_puts(b, "'");
-	}
-	buf_puts(b, "\n");
+	buf_puts(b, " \\\n\t\t'(-h --help)'{-h,--help}'[print the usage]'");
 }
 
-static void gen_zsh(const struct opt_prog *p, struct buf *b)
+static void zsh_args(struct buf *b, const struct opt_cmd *c)
+{
+	if (has_offer(c, OFFER_COMMAND)) {
+		buf_puts(b, " \\\n\t\t'(-)1:command:_command_names -e'"
+			    " \\\n\t\t'*::argument:_normal'\n");
+	} else if (c->max_args) {
+		buf_printf(b, " \\\n\t\t'%s:argument:",
+			   c->max_args == 1 ? ":" : "*");
+		zsh_offer(b, c->offer, c->words);
+		buf_puts(b, "'\n");
+	} else {
+		buf_puts(b, "\n");
+	}
+}
+
+static void zsh_commands(struct buf *b, const struct opt_prog *p)
 {
 	const struct opt_cmd *c;
 
-	buf_printf(b, "#compdef %s\n", p->self.name);
-	if (!p->cmds) {
-		zsh_arguments(b, p, &p->self);
-		return;
-	}
-	buf_puts(b, "if ((CURRENT == 2)); then\n\tlocal -a cmds=(");
+	buf_puts(b, "case $state in\ncommand)\n\tlocal -a commands=(");
 	for (c = p->cmds; c->name; c++) {
 		if (c->hidden)
 			continue;
@@ -328,17 +317,34 @@ static void gen_zsh(const struct opt_prog *p, struct buf *b)
 		zsh_text(b, c->help);
 		buf_puts(b, "'");
 	}
-	buf_puts(b, "\n\t)\n\t_describe command cmds\n\treturn\nfi\n"
-		    "local cmd=$words[2]\n"
-		    "shift words\n((CURRENT--))\ncase $cmd in\n");
+	buf_puts(b, "\n\t)\n\t_describe command commands\n\t;;\n"
+		    "argument)\n\tcase $words[1] in\n");
 	for (c = p->cmds; c->name; c++) {
 		if (c->hidden)
 			continue;
-		buf_printf(b, "%s)\n\t", c->name);
-		zsh_arguments(b, p, c);
-		buf_puts(b, "\t;;\n");
+		buf_printf(b, "\t%s)\n\t\t_arguments -S -A '-*'", c->name);
+		zsh_opts(b, p, opts_of(c));
+		zsh_args(b, c);
+		buf_puts(b, "\t\t;;\n");
 	}
-	buf_puts(b, "esac\n");
+	buf_puts(b, "\tesac\n\t;;\nesac\n");
+}
+
+static void gen_zsh(const struct opt_prog *p, struct buf *b)
+{
+	buf_printf(b, "#compdef %s\n", p->self.name);
+	if (!p->cmds) {
+		buf_puts(b, "_arguments -S -A '-*'");
+		zsh_opts(b, p, &opt_none);
+		zsh_args(b, &p->self);
+		return;
+	}
+	buf_puts(b, "local curcontext=$curcontext state line\n"
+		    "typeset -A opt_args\n_arguments -C -S -A '-*'");
+	zsh_opts(b, p, &opt_none);
+	buf_puts(b, " \\\n\t\t'1:command:->command' \\\n"
+		    "\t\t'*::argument:->argument' && return\n");
+	zsh_commands(b, p);
 }
 
 /* ---- fish ---- */
@@ -350,6 +356,36 @@ static void fish_text(struct buf *b, const char *s)
 			buf_puts(b, "\\");
 		buf_add(b, s, 1);
 	}
+}
+
+static void fish_letters(struct buf *b, const struct opt *o)
+{
+	for (; o->name; o++) {
+		if (o->kind != OPT_FLAG && o->letter)
+			buf_printf(b, " -%c", o->letter);
+	}
+}
+
+static void fish_names(struct buf *b, const struct opt *o)
+{
+	for (; o->name; o++) {
+		if (o->kind != OPT_FLAG)
+			buf_printf(b, " --%s", o->name);
+	}
+}
+
+/* The command's own completions: what to skip before it are two words, and
+ * the options that take a third.  (fish takes the long ones for its own until
+ * it has met another.) */
+static void fish_command(struct buf *b, const struct opt_prog *p,
+			 const struct opt_cmd *c)
+{
+	buf_puts(b, " -x -a '(__fish_complete_subcommand --fcs-skip=2 -h");
+	fish_letters(b, opts_of(c));
+	fish_letters(b, opts_of(&p->self));
+	fish_names(b, opts_of(c));
+	fish_names(b, opts_of(&p->self));
+	buf_puts(b, ")'");
 }
 
 static void fish_offer(struct buf *b, enum opt_offer offer, const char *words)
@@ -365,10 +401,12 @@ static void fish_offer(struct buf *b, enum opt_offer offer, const char *words)
 		buf_puts(b, " -x -a '(__fish_complete_directories)'");
 		break;
 	case OFFER_COMMAND:
-		buf_puts(b, " -x -a '(__fish_complete_subcommand)'");
+		buf_puts(b, " -x -a '(__fish_complete_command)'");
 		break;
 	case OFFER_WORDS:
-		buf_printf(b, " -x -a '%s'", words);
+		buf_puts(b, " -x -a '");
+		fish_text(b, words);
+		buf_puts(b, "'");
 		break;
 	}
 }
@@ -397,21 +435,26 @@ static void fish_opts(struct buf *b, const struct opt_prog *p,
 		fish_text(b, o->help);
 		buf_puts(b, "'\n");
 	}
-	if (c->args || (c == &p->self && !p->cmds)) {
-		fish_when(b, p, c);
-		if (c->offer == OFFER_NONE || c->offer == OFFER_FILE)
-			buf_puts(b, c->offer == OFFER_NONE ? " -f" : " -F");
-		else
-			fish_offer(b, c->offer, c->words);
-		buf_puts(b, "\n");
-	}
+	if (c->max_args == 0)
+		return;
+	fish_when(b, p, c);
+	if (has_offer(c, OFFER_COMMAND))
+		fish_command(b, p, c);
+	else if (has_offer(c, OFFER_FILE))
+		buf_puts(b, " -F");
+	else
+		fish_offer(b, c->offer, c->words);
+	buf_puts(b, "\n");
 }
 
 static void gen_fish(const struct opt_prog *p, struct buf *b)
 {
 	const struct opt_cmd *c;
 
-	buf_printf(b, "# fish completion for %s\n", p->self.name);
+	buf_printf(b, "# fish completion for %s\n"
+		      "complete -c %s -f\n"
+		      "complete -c %s -l help -s h -d 'print the usage'\n",
+		   p->self.name, p->self.name, p->self.name);
 	fish_opts(b, p, &p->self);
 	for (c = p->cmds; c && c->name; c++) {
 		if (c->hidden)

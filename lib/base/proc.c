@@ -49,6 +49,10 @@ struct child {
 	const char *step;   /* what it was doing; NULL: executing */
 };
 
+/* For functions in which the child leaves for its program: their stack frames
+ * are the parent's memory, whose address sanitizer would take them for live. */
+#define LEAVES __attribute__((no_sanitize("address")))
+
 static const char *env_get(const char *const *envp, const char *name)
 {
 	size_t n = strlen(name);
@@ -59,6 +63,10 @@ static const char *env_get(const char *const *envp, const char *name)
 	}
 	return NULL;
 }
+
+/* The steps of which an error names the place, not only the program. */
+static const char STEP_ROOT[] = "change root to";
+static const char STEP_CWD[] = "change to directory";
 
 /* Everything that is set between vfork and exec and can go wrong names itself
  * in c->step first. */
@@ -116,7 +124,7 @@ static void child_signals(void)
 
 /* Try argv[0] in each directory of the PATH, as execvp(3) does, but the PATH
  * of the environment that the program gets. */
-static void child_exec(struct child *c)
+static LEAVES void child_exec(struct child *c)
 {
 	const char *const *argv = c->spec->argv;
 	struct str path = str_of(c->search);
@@ -146,7 +154,7 @@ static void child_exec(struct child *c)
 	c->error = error;
 }
 
-static void child_main(struct child *c)
+static LEAVES void child_main(struct child *c)
 {
 	const struct proc_spec *s = c->spec;
 
@@ -154,14 +162,14 @@ static void child_main(struct child *c)
 		return;
 	if (child_failed(c, "arrange descriptors", !child_fds(c)))
 		return;
-	if (child_failed(c, "change root to", s->root && chroot(s->root) < 0))
+	if (child_failed(c, STEP_ROOT, s->root && chroot(s->root) < 0))
 		return;
 	if (child_failed(c, "take the terminal",
 			 s->ctty && ioctl(0, TIOCSCTTY, 0) < 0))
 		return;
 	if (child_failed(c, "change user", s->cred && !child_cred(s->cred)))
 		return;
-	if (child_failed(c, "change to directory",
+	if (child_failed(c, STEP_CWD,
 			 (s->cwd || s->root) && chdir(s->cwd ? s->cwd : "/")))
 		return;
 	if (s->umask >= 0)
@@ -217,7 +225,18 @@ static __attribute__((noinline)) long start_vfork(struct child *c, int *pidfd)
 	if (pid < 0)
 		return -errno;
 	*pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (*pidfd < 0 && !c->error)
+		c->error = errno;
 	return pid;
+}
+
+/* -ENOENT and -EACCES are kept for the program itself. */
+static int place_error(const struct child *c, const char *path, struct err *e)
+{
+	err_sys(e, c->error, "cannot %s %s", c->step, path);
+	if (e)
+		e->num = ENOTDIR;
+	return -ENOTDIR;
 }
 
 static int spawn_error(const struct child *c, struct err *e)
@@ -227,9 +246,10 @@ static int spawn_error(const struct child *c, struct err *e)
 
 	if (!step)
 		return err_sys(e, c->error, "cannot run %s", s->argv[0]);
-	if (strcmp(step, "change to directory") == 0)
-		return err_sys(e, c->error, "cannot %s %s", step,
-			       s->cwd ? s->cwd : "/");
+	if (step == STEP_ROOT)
+		return place_error(c, s->root, e);
+	if (step == STEP_CWD)
+		return place_error(c, s->cwd ? s->cwd : "/", e);
 	return err_sys(e, c->error, "cannot %s to run %s", step, s->argv[0]);
 }
 
@@ -262,6 +282,8 @@ int proc_spawn(struct proc *p, const struct proc_spec *s, struct err *e)
 	if (pid < 0)
 		return err_sys(e, (int)-pid, "cannot start a process");
 	if (c.error) {
+		/* It has ended by itself, or it has no pidfd. */
+		kill((pid_t)pid, SIGKILL);
 		waitpid((pid_t)pid, NULL, 0);
 		fd_close(&pidfd);
 		return spawn_error(&c, e);
@@ -275,6 +297,9 @@ int proc_wait(struct proc *p, int *status, struct err *e)
 {
 	pid_t r;
 
+	/* Not just any child, which is what waitpid takes -1 for. */
+	if (p->pid <= 0)
+		return err_set(e, ECHILD, "no process to wait for");
 	do {
 		r = waitpid(p->pid, status, 0);
 	} while (r < 0 && errno == EINTR);
@@ -307,21 +332,28 @@ static int drain(int out_fd, struct buf *out, int err_fd, struct buf *err)
 	int i, r;
 
 	while (pf[0].fd >= 0 || pf[1].fd >= 0) {
-		if (poll(pf, 2, -1) < 0 && errno != EINTR)
-			return -errno;
+		if (poll(pf, 2, -1) < 0) {
+			if (errno != EINTR)
+				return -errno;
+			continue;
+		}
 		for (i = 0; i < 2; i++) {
 			ssize_t n;
 
 			if (pf[i].fd < 0 || !pf[i].revents)
 				continue;
 			n = read(pf[i].fd, chunk, sizeof(chunk));
+			if (n < 0 && errno == EINTR)
+				continue;
 			if (n <= 0) {
 				pf[i].fd = -1;
 				continue;
 			}
+			/* Of talk on stderr only the end counts. */
+			if (i == 1 && err->len > sizeof(chunk))
+				buf_shift(err, err->len - sizeof(chunk));
 			r = to[i] ? buf_add(to[i], chunk, (size_t)n) : 0;
-			/* Of talk on stderr only the first part counts. */
-			if (r < 0 && i == 0)
+			if (r < 0)
 				return r;
 		}
 	}

@@ -57,7 +57,8 @@ struct proc_spec {
 	  .umask = -1 }
 
 /* Start a program.  0, or -errno with @e filled: a program that cannot be
- * executed is an error here (ENOENT, EACCES, ...), not a child that ends. */
+ * executed is an error here, not a child that ends.  -ENOENT and -EACCES are
+ * about the program itself; a directory that cannot be entered is -ENOTDIR. */
 int proc_spawn(struct proc *p, const struct proc_spec *s, struct err *e);
 
 /* Wait for the end and reap.  0 with *@status as of waitpid(2), or -errno. */
@@ -72,7 +73,8 @@ void proc_end(struct proc *p);
  * other end. */
 int proc_run(const struct proc_spec *s, struct buf *out, struct err *e);
 
-/* Describe a wait status: "exited with 1", "was killed by SIGKILL". */
+/* Describe a wait status: "exited with 1", "was killed by signal 9
+ * (Killed)". */
 const char *proc_status_text(int status, char text[static 64]);
 
 #endif

@@ -30,7 +30,8 @@ static void human_bytes(char out[16], uint64_t n)
 	double v = (double)n;
 	size_t i = 0;
 
-	while (v >= 1024 && i < 4) {
+	/* What would be rounded to 1024.0 is one of the next unit. */
+	while (v >= 1023.95 && i < 4) {
 		v /= 1024;
 		i++;
 	}

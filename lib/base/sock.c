@@ -44,10 +44,13 @@ int sock_listen(const char *path, struct err *e)
 	struct sockaddr_un sa;
 	fd_auto int dir = -1;
 	fd_auto int fd = -1;
+	struct stat st;
 	int r = address(path, &sa, &dir, e);
 
 	if (r < 0)
 		return r;
+	if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+		return err_set(e, EEXIST, "%s is there and is no socket", path);
 	if (unlink(path) < 0 && errno != ENOENT)
 		return err_sys(e, errno, "cannot remove %s", path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

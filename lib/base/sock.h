@@ -10,8 +10,8 @@
 struct err;
 
 /* A listening SOCK_STREAM socket at @path, mode 0600; one that is left there
- * from before is removed (hold a lock).  The descriptor, or -errno with @e
- * filled. */
+ * from before is removed (hold a lock), anything else is not.  The descriptor,
+ * or -errno with @e filled. */
 int sock_listen(const char *path, struct err *e);
 
 /* Connect to it.  The descriptor, or -errno with @e filled: -ENOENT and

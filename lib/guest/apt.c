@@ -11,6 +11,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@
 #include "base/str.h"
 
 #define META "linux-image-cloud-amd64"
+#define STATUS_FD "APT::Status-Fd=3" /* the first kept descriptor */
 #define FIX_UPDATE "apt-get update; or name a kernel's package or directory"
 
 /* The value of the first line that starts with @name in apt-cache's answer. */
@@ -125,8 +127,8 @@ static void follow(int fd, uint64_t size, struct progress *p)
 	while (fgets(line, sizeof(line), f)) {
 		if (sscanf(line, "dlstatus:%*d:%lf:", &percent) == 1 &&
 		    percent >= 0 && percent <= 100)
-			progress_update(p, (uint64_t)(percent / 100 *
-						      (double)size));
+			progress_update(
+				p, (uint64_t)(percent / 100 * (double)size));
 	}
 	fclose(f);
 }
@@ -153,8 +155,9 @@ static int run_get(const struct apt_package *a, const char *dir,
 		   struct progress *p, struct err *e)
 {
 	mem_auto char *what = str_printf("%s=%s", a->name, a->version);
-	const char *const argv[] = { "apt-get", "download", "-qq",
-				     "-o", "APT::Status-Fd=3", what, NULL };
+	const char *const argv[] = {
+		"apt-get", "download", "-qq", "-o", STATUS_FD, what, NULL,
+	};
 	proc_auto struct proc proc = PROC_INIT;
 	fd_auto int talk = memfd_create("apt", MFD_CLOEXEC);
 	buf_auto struct buf words = BUF_INIT_MAX(65536);
@@ -168,6 +171,7 @@ static int run_get(const struct apt_package *a, const char *dir,
 	spec.err = talk;
 	spec.keep = &pipefd[1];
 	spec.nkeep = 1;
+	spec.die_with_parent = SIGKILL;
 	r = proc_spawn(&proc, &spec, e);
 	close(pipefd[1]);
 	follow(pipefd[0], a->size, p);
@@ -204,6 +208,7 @@ int apt_fetch(const struct apt_package *a, const char *dir, char **deb,
 	for (i = 0; i < n; i++)
 		free(list[i]);
 	free(list);
-	return *deb ? 0 : err_set(e, ENOENT, "apt-get left no package of %s",
-				  a->name);
+	return *deb ? 0 :
+		      err_set(e, ENOENT, "apt-get left no package of %s",
+			      a->name);
 }

@@ -159,8 +159,8 @@ static bool notes_have_pvh(const struct image *im, uint64_t off, uint64_t size)
 		p = at(im, off, body);
 		if (!p)
 			return false;
-		if (nh.n_type == XEN_ELFNOTE_PHYS32_ENTRY &&
-		    nh.n_namesz == 4 && memcmp(p, "Xen", 4) == 0 &&
+		if (nh.n_type == XEN_ELFNOTE_PHYS32_ENTRY && nh.n_namesz == 4 &&
+		    memcmp(p, "Xen", 4) == 0 &&
 		    (nh.n_descsz == 4 || nh.n_descsz == 8))
 			return true;
 		off += body;

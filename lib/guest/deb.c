@@ -179,7 +179,8 @@ static int walk_control(struct deb *d, struct err *e)
 	}
 	return r == ARCHIVE_EOF ?
 		       err_set(e, EBADMSG, "%s: package has no control file",
-			       d->path) : bad(d, a, e);
+			       d->path) :
+		       bad(d, a, e);
 }
 
 /* ---- data -------------------------------------------------------------- */
@@ -306,8 +307,7 @@ static int walk_package(struct deb *d, struct err *e)
 	if (r != ARCHIVE_OK ||
 	    strcmp(archive_entry_pathname(entry), "debian-binary") != 0)
 		return not_deb(d, e);
-	while ((r = archive_read_next_header(d->outer, &entry)) ==
-	       ARCHIVE_OK) {
+	while ((r = archive_read_next_header(d->outer, &entry)) == ARCHIVE_OK) {
 		const char *name = archive_entry_pathname(entry);
 
 		r = name ? walk_member(d, name, e) : not_deb(d, e);
@@ -328,9 +328,13 @@ int deb_unpack(const char *path, int tree, struct buf *image, char *package,
 {
 	fd_auto int fd = open(path, O_RDONLY | O_CLOEXEC);
 	archive_auto struct archive *outer = archive_read_new();
-	struct deb d = { .path = path, .outer = outer, .tree = tree,
-			 .image = image, .package = package,
-			 .package_size = size, .progress = p };
+	struct deb d = { .path = path,
+			 .outer = outer,
+			 .tree = tree,
+			 .image = image,
+			 .package = package,
+			 .package_size = size,
+			 .progress = p };
 	struct stat st;
 	int r;
 

@@ -46,7 +46,7 @@
 #define FILE_MAX ((size_t)128 << 20)
 
 struct entry {
-	char *path;	  /* owned; in the archive, no slash in front */
+	char *path;	   /* owned; in the archive, no slash in front */
 	unsigned int type; /* AE_IFDIR, AE_IFREG, AE_IFCHR */
 	unsigned int mode;
 	unsigned int major, minor;
@@ -89,20 +89,23 @@ static void plan_add(struct plan *p, struct entry entry)
 static void plan_dir(struct plan *p, const char *path)
 {
 	plan_add(p, (struct entry){ .path = str_dup(str_of(path)),
-				    .type = AE_IFDIR, .mode = 0755 });
+				    .type = AE_IFDIR,
+				    .mode = 0755 });
 }
 
 static void plan_text(struct plan *p, const char *path, const char *text)
 {
 	plan_add(p, (struct entry){ .path = str_dup(str_of(path)),
-				    .type = AE_IFREG, .mode = 0644,
+				    .type = AE_IFREG,
+				    .mode = 0644,
 				    .text = text });
 }
 
 static void plan_program(struct plan *p, const char *path, const char *file)
 {
 	plan_add(p, (struct entry){ .path = str_dup(str_of(path)),
-				    .type = AE_IFREG, .mode = 0755,
+				    .type = AE_IFREG,
+				    .mode = 0755,
 				    .file = file });
 }
 
@@ -111,10 +114,12 @@ static void plan_modules(struct plan *p, const struct module_list *l)
 	size_t i;
 
 	for (i = 0; i < l->n; i++)
-		plan_add(p, (struct entry){
-			.path = str_printf("modules/%s", l->v[i].file),
-			.type = AE_IFREG, .mode = 0644,
-			.file = l->v[i].path, .unpack = true });
+		plan_add(p, (struct entry){ .path = str_printf("modules/%s",
+							       l->v[i].file),
+					    .type = AE_IFREG,
+					    .mode = 0644,
+					    .file = l->v[i].path,
+					    .unpack = true });
 }
 
 static int by_path(const void *a, const void *b)
@@ -126,16 +131,18 @@ static int by_path(const void *a, const void *b)
 static void plan_make(struct plan *p, const struct initramfs_spec *s,
 		      const char *list)
 {
-	static const char *const dirs[] = { "bin", "dev", "etc", "mnt",
+	static const char *const dirs[] = { "bin",     "dev",  "etc",  "mnt",
 					    "modules", "proc", "root", "run",
-					    "sys", "tmp" };
+					    "sys",     "tmp" };
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(dirs); i++)
 		plan_dir(p, dirs[i]);
 	plan_add(p, (struct entry){ .path = str_dup(STR("dev/console")),
-				    .type = AE_IFCHR, .mode = 0600,
-				    .major = 5, .minor = 1 });
+				    .type = AE_IFCHR,
+				    .mode = 0600,
+				    .major = 5,
+				    .minor = 1 });
 	plan_program(p, "init", s->agent);
 	if (s->busybox)
 		plan_program(p, "bin/busybox", s->busybox);
@@ -195,7 +202,8 @@ static int read_contents(const struct entry *entry, struct buf *b,
 	if (!entry->file)
 		return buf_puts(b, entry->text) < 0 ?
 			       err_sys(e, ENOMEM, "cannot make %s",
-				       entry->path) : 0;
+				       entry->path) :
+			       0;
 	r = io_read_file(AT_FDCWD, entry->file, b, e);
 	if (r < 0)
 		return r;
@@ -287,8 +295,7 @@ int initramfs_write(const struct initramfs_spec *s, int fd,
 		    char hex[static SHA256_HEX], struct err *e)
 {
 	__attribute__((cleanup(plan_free))) struct plan plan = { .n = 0 };
-	__attribute__((cleanup(writer_free)))
-	struct writer w = { .fd = fd };
+	__attribute__((cleanup(writer_free))) struct writer w = { .fd = fd };
 	buf_auto struct buf list = BUF_INIT;
 	const char *text = load_order(s->modules, &list);
 	int r;
@@ -301,7 +308,8 @@ int initramfs_write(const struct initramfs_spec *s, int fd,
 	if (r < 0)
 		return r;
 	return sha256_end(&w.sum, hex) < 0 ?
-		       err_set(e, EIO, "cannot compute a digest") : 0;
+		       err_set(e, EIO, "cannot compute a digest") :
+		       0;
 }
 
 /* ---- static programs --------------------------------------------------- */

@@ -15,6 +15,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,19 +36,19 @@
 #include "guest/store.h"
 
 #define BUSYBOX "/bin/busybox"
-#define DEPMOD "/sbin/depmod" /* not in an ordinary user's PATH */
+#define DEPMOD "/sbin/depmod"	/* not in an ordinary user's PATH */
 #define DEPMOD_ROOM (1UL << 20) /* its largest index, of Debian's kernels */
 
 struct job {
 	const struct kernel_spec *spec;
 	struct progress *progress;
 	struct store store;
-	struct source source;	/* of spec->source */
-	char *agent;		/* owned */
-	const char *busybox;	/* NULL: none in this profile */
-	json_t *inputs;		/* of the initramfs */
+	struct source source; /* of spec->source */
+	char *agent;	      /* owned */
+	const char *busybox;  /* NULL: none in this profile */
+	json_t *inputs;	      /* of the initramfs */
 	char release[KERNEL_RELEASE_MAX];
-	json_t *kernel;		/* the records; NULL: to be made */
+	json_t *kernel; /* the records; NULL: to be made */
 	json_t *initramfs;
 };
 
@@ -129,8 +130,7 @@ static char *recipe_text(enum profile p)
 	buf_printf(&b, "%d", INITRAMFS_FORMAT);
 	for (; *m; m++)
 		buf_printf(&b, " %s", *m);
-	return b.failed ? NULL :
-			  str_dup((struct str){ (char *)b.data, b.len });
+	return b.failed ? NULL : str_dup((struct str){ (char *)b.data, b.len });
 }
 
 static int read_inputs(struct job *j, struct err *e)
@@ -215,12 +215,14 @@ static int depmod_failed(const struct job *j, int r, struct err *e)
 static int run_depmod(struct job *j, const char *tree, const char *release,
 		      struct err *e)
 {
-	const char *const argv[] = { DEPMOD, "-b", tree, "-C", "/dev/null",
-				     release, NULL };
+	const char *const argv[] = {
+		DEPMOD, "-b", tree, "-C", "/dev/null", release, NULL,
+	};
 	struct proc_spec spec = PROC_SPEC_INIT;
 	int r;
 
 	spec.argv = argv;
+	spec.die_with_parent = SIGKILL; /* nobody writes to a swept tree */
 	progress_begin(j->progress, "indexing modules", 0);
 	r = proc_run(&spec, NULL, e);
 	progress_end(j->progress, r == 0);
@@ -256,8 +258,8 @@ static int make_kernel(struct job *j, const struct source *src, struct err *e)
 /* Whether the kernel that is there is the one that apt offers. */
 static bool is_current(const struct job *j, const struct apt_package *a)
 {
-	const char *has = json_string_value(
-		json_object_get(j->kernel, "package"));
+	const char *has =
+		json_string_value(json_object_get(j->kernel, "package"));
 	char wants[192];
 
 	snprintf(wants, sizeof(wants), "%s %s", a->name, a->version);
@@ -327,9 +329,10 @@ static json_t *module_names(const struct module_list *l)
 static int write_initramfs(struct job *j, const struct module_list *l, int fd,
 			   const char *tmp, struct err *e)
 {
-	const struct initramfs_spec spec = {
-		.profile = j->spec->profile, .agent = j->agent,
-		.busybox = j->busybox, .modules = l };
+	const struct initramfs_spec spec = { .profile = j->spec->profile,
+					     .agent = j->agent,
+					     .busybox = j->busybox,
+					     .modules = l };
 	json_free_auto json_t *record = NULL;
 	char hex[SHA256_HEX];
 	struct stat st;
@@ -445,11 +448,11 @@ static int advise(const struct job *j, struct err *e)
 	return -e->num;
 }
 
-int kernel_prepare(const struct kernel_spec *s, struct kernel *k,
-		   struct err *e)
+int kernel_prepare(const struct kernel_spec *s, struct kernel *k, struct err *e)
 {
 	__attribute__((cleanup(job_free))) struct job j = {
-		.spec = s, .progress = s->progress, .store = STORE_INIT };
+		.spec = s, .progress = s->progress, .store = STORE_INIT
+	};
 	int r = store_open(&j.store, s->root, e);
 
 	if (r == 0)

@@ -27,8 +27,8 @@ struct kernel_spec {
 };
 
 struct kernel {
-	char *version;	   /* uname -r; all these owned */
-	char *vmlinux;	   /* paths */
+	char *version; /* uname -r; all these owned */
+	char *vmlinux; /* paths */
 	char *initramfs;
 	char *modules_dir; /* .../lib/modules/VERSION */
 	char vmlinux_sha256[SHA256_HEX];

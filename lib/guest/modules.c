@@ -35,8 +35,8 @@ static const char *const sandbox_modules[] = {
 	"erofs",
 	"ext4",
 	"overlay",
-	"?dax",		     /* with pmem: the root without a second copy */
-	"?nd_pmem",	     /* blk is the fallback */
+	"?dax",	    /* with pmem: the root without a second copy */
+	"?nd_pmem", /* blk is the fallback */
 	"?virtio_pmem",
 	"?virtio_balloon",
 	NULL,
@@ -45,14 +45,14 @@ static const char *const sandbox_modules[] = {
 static const char *const host_modules[] = {
 	"virtio_pci",
 	"virtio_blk",
-	"virtio_console",
+	"virtio_console", /* the port that the agent is reached by */
 	"virtio_rng",
 	"fuse",
-	"virtiofs",
-	"overlay",
-	"xfs",
+	"virtiofs", /* the outer machine's files, */
+	"overlay",  /* under a layer of its own */
+	"xfs",	    /* the state directory, with reflinks */
 	"kvm",
-	"kvm_amd",
+	"kvm_amd", /* QEMU emulates SVM, not VMX */
 	"tun",
 	NULL,
 };
@@ -145,8 +145,8 @@ static char *file_of(const char *path)
 
 	base = base ? base + 1 : path;
 	ko = strstr(base, ".ko");
-	return str_dup((struct str){
-		base, ko ? (size_t)(ko - base) + 3 : strlen(base) });
+	return str_dup((struct str){ base, ko ? (size_t)(ko - base) + 3 :
+						strlen(base) });
 }
 
 static int append(struct resolver *r, const char *name, const char *path)
@@ -203,7 +203,7 @@ static int add_all(struct resolver *r, struct kmod_list *l)
 	struct kmod_list *item;
 	int rc = 0;
 
-	kmod_list_foreach(item, l) {
+	for (item = l; item; item = kmod_list_next(l, item)) {
 		struct kmod_module *mod = kmod_module_get_module(item);
 
 		rc = add(r, mod);
@@ -233,7 +233,7 @@ static bool exists(struct kmod_list *l)
 	struct kmod_list *item;
 	bool found = false;
 
-	kmod_list_foreach(item, l) {
+	for (item = l; item; item = kmod_list_next(l, item)) {
 		struct kmod_module *mod = kmod_module_get_module(item);
 
 		found = found || kmod_module_get_path(mod) ||
@@ -243,8 +243,8 @@ static bool exists(struct kmod_list *l)
 	return found;
 }
 
-static int resolve_one(struct resolver *r, const char *name,
-		       const char *dir, enum profile p)
+static int resolve_one(struct resolver *r, const char *name, const char *dir,
+		       enum profile p)
 {
 	kmod_list_auto struct kmod_list *l = NULL;
 	bool optional = *name == '?';

@@ -20,30 +20,26 @@
 
 struct filter {
 	const char *name;
-	uint8_t magic[6];
-	uint8_t len;
+	const char *magic;
+	size_t len;
 	int (*enable)(struct archive *a);
 };
+
+#define ENABLE(name) archive_read_support_filter_##name
 
 /* LZ4 has two: the kernel's is the legacy frame.  LZMA's is the default
  * properties byte and a dictionary that is a multiple of 64 KiB. */
 static const struct filter filters[] = {
-	[RAW_NONE] = { "none", { 0 }, 0, NULL },
-	[RAW_GZIP] = { "gzip", { 0x1f, 0x8b }, 2,
-		       archive_read_support_filter_gzip },
-	[RAW_XZ] = { "xz", { 0xfd, '7', 'z', 'X', 'Z', 0 }, 6,
-		     archive_read_support_filter_xz },
-	[RAW_LZMA] = { "lzma", { 0x5d, 0, 0 }, 3,
-		       archive_read_support_filter_lzma },
-	[RAW_BZIP2] = { "bzip2", { 'B', 'Z', 'h' }, 3,
-			archive_read_support_filter_bzip2 },
-	[RAW_LZ4] = { "lz4", { 0x02, 0x21, 0x4c, 0x18 }, 4,
-		      archive_read_support_filter_lz4 },
-	[RAW_ZSTD] = { "zstd", { 0x28, 0xb5, 0x2f, 0xfd }, 4,
-		       archive_read_support_filter_zstd },
+	[RAW_NONE] = { "none", "", 0, NULL },
+	[RAW_GZIP] = { "gzip", "\x1f\x8b", 2, ENABLE(gzip) },
+	[RAW_XZ] = { "xz", "\3757zXZ", 6, ENABLE(xz) },
+	[RAW_LZMA] = { "lzma", "\x5d\0", 3, ENABLE(lzma) },
+	[RAW_BZIP2] = { "bzip2", "BZh", 3, ENABLE(bzip2) },
+	[RAW_LZ4] = { "lz4", "\x02\x21\x4c\x18", 4, ENABLE(lz4) },
+	[RAW_ZSTD] = { "zstd", "\x28\xb5\x2f\xfd", 4, ENABLE(zstd) },
 };
 
-static const uint8_t lz4_frame[4] = { 0x04, 0x22, 0x4d, 0x18 };
+static const char lz4_frame[4] = "\x04\x22\x4d\x18";
 
 static void reader_free(struct archive **a)
 {
@@ -105,8 +101,8 @@ static int read_all(struct archive *a, enum raw_kind kind, struct buf *out,
 int raw_unpack(enum raw_kind kind, const void *p, size_t n, struct buf *out,
 	       struct err *e)
 {
-	__attribute__((cleanup(reader_free)))
-	struct archive *a = archive_read_new();
+	__attribute__((cleanup(reader_free))) struct archive *a =
+		archive_read_new();
 	struct archive_entry *entry;
 
 	if (!a)

@@ -45,8 +45,7 @@ static int make_parents(int tree, const char *path, struct err *e)
 	return 0;
 }
 
-int tree_create(int tree, const char *path, struct tree_use *use,
-		struct err *e)
+int tree_create(int tree, const char *path, struct tree_use *use, struct err *e)
 {
 	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
 	int fd;
@@ -171,8 +170,7 @@ static int walk(struct walk *w, const char *top, struct err *e)
 static int copy_file(struct walk *w, int dirfd, const char *name,
 		     const struct stat *st, struct err *e)
 {
-	fd_auto int in = openat(dirfd, name,
-				O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	fd_auto int in = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	fd_auto int out = -1;
 	uint8_t chunk[65536];
 	ssize_t n;
@@ -198,8 +196,9 @@ static int copy_modules(const char *from, int tree, const char *release,
 			struct progress *p, struct err *e)
 {
 	struct tree_use use = { 0, 0 };
-	struct walk w = { .file = copy_file, .tree = tree, .use = &use,
-			  .progress = p };
+	struct walk w = {
+		.file = copy_file, .tree = tree, .use = &use, .progress = p
+	};
 	int r;
 
 	snprintf(w.path, sizeof(w.path), "lib/modules/%s", release);
@@ -214,8 +213,8 @@ static int sum_file(struct walk *w, int dirfd, const char *name,
 {
 	char line[TREE_PATH_MAX + 64];
 	int n = snprintf(line, sizeof(line), "%s %lld %lld.%09ld\n", w->path,
-			 (long long)st->st_size,
-			 (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
+			 (long long)st->st_size, (long long)st->st_mtim.tv_sec,
+			 st->st_mtim.tv_nsec);
 
 	(void)dirfd;
 	(void)name;
@@ -241,7 +240,8 @@ static int tree_id(const char *image, const char *modules,
 	if (r < 0)
 		return r;
 	return sha256_end(&sum, id) < 0 ?
-		       err_set(e, EIO, "cannot compute a digest") : 0;
+		       err_set(e, EIO, "cannot compute a digest") :
+		       0;
 }
 
 /* ---- an unpacked package ----------------------------------------------- */
@@ -305,8 +305,8 @@ static bool is_image(const char *path)
 	uint8_t head[1024];
 	ssize_t n = fd < 0 ? fd : io_read_full(fd, head, sizeof(head));
 
-	return n >= 4 && (memcmp(head, "\177ELF", 4) == 0 ||
-			  bzimage_is(head, (size_t)n));
+	return n >= 4 &&
+	       (memcmp(head, "\177ELF", 4) == 0 || bzimage_is(head, (size_t)n));
 }
 
 int source_open(struct source *s, const char *path, const char *modules,
@@ -336,8 +336,8 @@ int source_open(struct source *s, const char *path, const char *modules,
 
 /* ---- unpacking --------------------------------------------------------- */
 
-static int load_image(const char *name, struct buf *raw,
-		      struct kernel_image *k, struct err *e)
+static int load_image(const char *name, struct buf *raw, struct kernel_image *k,
+		      struct err *e)
 {
 	int r = kernel_image_load(raw, &k->vmlinux, k->release, e);
 

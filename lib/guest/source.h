@@ -25,9 +25,9 @@ enum source_kind {
 
 struct source {
 	enum source_kind kind;
-	const char *path;      /* borrowed */
-	const char *modules;   /* borrowed; SOURCE_IMAGE only */
-	char id[SHA256_HEX];   /* the same for the same contents */
+	const char *path;    /* borrowed */
+	const char *modules; /* borrowed; SOURCE_IMAGE only */
+	char id[SHA256_HEX]; /* the same for the same contents */
 };
 
 struct kernel_image {

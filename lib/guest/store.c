@@ -28,6 +28,7 @@
 
 #define RECORD_FORMAT 1
 #define RECORD_MAX ((size_t)1 << 20) /* they have 2 KB */
+#define SWEEP_TRIES 100
 #define TMP_PREFIX ".tmp."
 #define PATH_ROOM (KERNEL_RELEASE_MAX + 64)
 
@@ -106,9 +107,15 @@ static int is_leftover(const struct store *s, const char *name, void *arg)
 
 static int sweep_one(const struct store *s, const char *name, void *arg)
 {
+	int tries = 0, r;
+
 	if (!is_leftover(s, name, NULL))
 		return 0;
-	return io_remove_tree(s->dir, name, arg);
+	/* A killed run's depmod dies a moment after the lock is free. */
+	do {
+		r = io_remove_tree(s->dir, name, arg);
+	} while (r == -ENOTEMPTY && ++tries < SWEEP_TRIES);
+	return r;
 }
 
 bool store_has_leftovers(const struct store *s)
@@ -161,8 +168,8 @@ static json_t *load(const struct store *s, const char *path)
 static bool file_matches(const struct store *s, const char *path,
 			 const json_t *record, const char *key)
 {
-	const json_t *size = json_object_get(json_object_get(record, key),
-					     "size");
+	const json_t *size =
+		json_object_get(json_object_get(record, key), "size");
 	struct stat st;
 
 	return json_is_integer(size) && fstatat(s->dir, path, &st, 0) == 0 &&
@@ -232,8 +239,7 @@ bool store_default(const struct store *s,
 	return kernel_release_ok(release);
 }
 
-int store_set_default(const struct store *s, const char *release,
-		      struct err *e)
+int store_set_default(const struct store *s, const char *release, struct err *e)
 {
 	static const char tmp[] = TMP_PREFIX "default";
 	int r;
@@ -297,8 +303,8 @@ int store_put_kernel(const struct store *s, const char *tmp,
 		     const struct kernel_image *k, const char *id,
 		     struct err *e)
 {
-	fd_auto int tree = openat(s->dir, tmp,
-				  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd_auto int tree =
+		openat(s->dir, tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int r;
 
 	if (tree < 0)
@@ -326,8 +332,8 @@ int store_put_kernel(const struct store *s, const char *tmp,
 static void initramfs_path(char path[static PATH_ROOM], const char *release,
 			   enum profile p, const char *suffix)
 {
-	snprintf(path, PATH_ROOM, "%s/initramfs-%s%s", release,
-		 profile_name(p), suffix);
+	snprintf(path, PATH_ROOM, "%s/initramfs-%s%s", release, profile_name(p),
+		 suffix);
 }
 
 json_t *store_initramfs(const struct store *s, const char *release,

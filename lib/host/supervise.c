@@ -38,6 +38,8 @@
 #define START_LIMIT CLOCK_S(120)
 /* What a power-off may take: it kills, syncs and unmounts. */
 #define STOP_LIMIT CLOCK_S(10)
+/* What its end may take, once it has closed its connections. */
+#define QEMU_END_MS 5000
 /* The console log: so much of the newest, and as much before it. */
 #define CONSOLE_MAX ((size_t)1 << 20)
 
@@ -325,6 +327,15 @@ static int write_status(struct supervisor *s, struct err *e)
 	return r;
 }
 
+/* A file server ends in peace when QEMU goes, and often is seen to end before
+ * QEMU, which has more to tear down: is it that? */
+static bool qemu_went_first(struct supervisor *s, int status)
+{
+	struct pollfd pf = { s->qemu.pidfd, POLLIN, 0 };
+
+	return status == 0 && poll(&pf, 1, QEMU_END_MS) > 0;
+}
+
 /* QEMU or a file server has ended, or the port was closed: in words. */
 static int explain(struct supervisor *s, struct proc *p, const char *what,
 		   struct err *e)
@@ -335,6 +346,8 @@ static int explain(struct supervisor *s, struct proc *p, const char *what,
 
 	if (r < 0)
 		return r;
+	if (p != &s->qemu && qemu_went_first(s, status))
+		return explain(s, &s->qemu, "QEMU", e);
 	if (s->mux.shutdown && p == &s->qemu && status == 0)
 		return err_set(e, ESHUTDOWN,
 			       "the emulated host '%s' was switched off",

@@ -122,6 +122,9 @@ static int next_field(const uint8_t **p, const uint8_t *end, struct field *f,
 	if (left < FIELD_HEADER)
 		return err_set(e, EPROTO, "request: %zu stray bytes", left);
 	f->tag = wire_get16(*p);
+	if (wire_get16(*p + 2) != 0)
+		return err_set(e, EPROTO, "request: unknown flags 0x%x of "
+			       "field %u", wire_get16(*p + 2), f->tag);
 	f->len = wire_get32(*p + 4);
 	f->p = *p + FIELD_HEADER;
 	if (f->len > left - FIELD_HEADER)
@@ -240,6 +243,9 @@ int wire_exec_decode(struct wire_exec *x, const uint8_t *p, size_t n,
 	if (wire_get16(p) != SERVICE_EXEC)
 		return err_set(e, EPROTO, "request for unknown service %u",
 			       wire_get16(p));
+	if (wire_get16(p + 2) != 0)
+		return err_set(e, EPROTO, "request: unknown flags 0x%x",
+			       wire_get16(p + 2));
 	p += REQUEST_HEADER;
 	r = count_fields(x, p, end, e);
 	while (r == 0 && next_field(&p, end, &f, e) > 0)
@@ -342,6 +348,7 @@ void wire_get_error(const struct wire_frame *f, struct err *why)
 {
 	char text[sizeof(why->text)];
 	size_t i, n = f->len - 4U;
+	uint32_t num = wire_get32(f->data);
 
 	if (n > sizeof(text))
 		n = sizeof(text);
@@ -351,7 +358,10 @@ void wire_get_error(const struct wire_frame *f, struct err *why)
 
 		text[i] = c < 0x20 || c == 0x7f ? '?' : (char)c;
 	}
-	err_set(why, (int)(wire_get32(f->data) & 0xfff), "%.*s", (int)n, text);
+	/* What claims to be no error is one of the agent's. */
+	if (num == 0 || num > 4095)
+		num = EPROTO;
+	err_set(why, (int)num, "%.*s", (int)n, text);
 }
 
 int wire_put_winsize(struct buf *out, uint32_t stream,

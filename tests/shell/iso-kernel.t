@@ -12,32 +12,11 @@
 # Everything but that last part is about small kernels made by make-kernel.py.
 set -u
 
-here=$(dirname "$0")
-kernel=$(realpath "${ISO_BIN:-build/bin}/iso-kernel")
-mkdir -p "${TMPDIR:-build/tmp}"
-tmp=$(realpath "$(mktemp -d "${TMPDIR:-build/tmp}/iso-kernel.XXXXXX")")
-trap 'rm -rf "$tmp"' EXIT
-n=0 failed=0
-out=$tmp/out err=$tmp/err
+. tests/shell/lib.sh
 
-ok() { # ok STATUS NAME: one test
-	n=$((n + 1))
-	if [ "$1" -eq 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		failed=$((failed + 1))
-		sed 's/^/# stderr: /' "$err" | head -5
-	fi
-}
+kernel=$bin/iso-kernel
 
-is() { # is GOT WANTED NAME
-	[ "$1" = "$2" ]
-	ok $? "$3"
-	[ "$1" = "$2" ] || echo "# got '$1', expected '$2'"
-}
-
-make_kernel() { python3 "$here/make-kernel.py" "$@"; }
+make_kernel() { python3 tests/shell/make-kernel.py "$@"; }
 run() { "$kernel" -q --agent "$agent" "$@" >"$out" 2>"$err"; }
 new_root() { export ISO_ROOT=$tmp/root.$1; }
 
@@ -441,5 +420,4 @@ ok $? "the same from its vmlinux and modules"
 cmp -s "$host" "$(jq -r .initramfs.path "$out")"
 ok $? "gives the same bytes"
 
-echo "1..$n"
-[ "$failed" -eq 0 ]
+done_testing

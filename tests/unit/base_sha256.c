@@ -36,7 +36,8 @@ static void test_short(const char *text, const char *want, const char *what)
 	char hex[SHA256_HEX];
 
 	ok(sha256_begin(&s) == 0 && sha256_add(&s, text, strlen(text)) == 0 &&
-		   sha256_end(&s, hex) == 0, "%s", what);
+		   sha256_end(&s, hex) == 0,
+	   "%s", what);
 	is_str(hex, want, what);
 }
 

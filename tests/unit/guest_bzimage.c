@@ -30,12 +30,16 @@ struct vmlinux {
 static const struct vmlinux good = {
 	.eh = { .e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64,
 			     ELFDATA2LSB, EV_CURRENT },
-		.e_type = ET_EXEC, .e_machine = EM_X86_64,
+		.e_type = ET_EXEC,
+		.e_machine = EM_X86_64,
 		.e_phoff = offsetof(struct vmlinux, ph),
-		.e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 2 },
-	.ph = { { .p_type = PT_LOAD, .p_offset = offsetof(struct vmlinux, text),
+		.e_phentsize = sizeof(Elf64_Phdr),
+		.e_phnum = 2 },
+	.ph = { { .p_type = PT_LOAD,
+		  .p_offset = offsetof(struct vmlinux, text),
 		  .p_filesz = sizeof(good.text) },
-		{ .p_type = PT_NOTE, .p_offset = offsetof(struct vmlinux, nh),
+		{ .p_type = PT_NOTE,
+		  .p_offset = offsetof(struct vmlinux, nh),
 		  .p_filesz = sizeof(Elf64_Nhdr) + 12 } },
 	.text = "Linux version %s (%s)\0Linux version 6.1.0-9-test (a@b) #1",
 	.nh = { .n_namesz = 4, .n_descsz = 8, .n_type = 18 },
@@ -114,7 +118,8 @@ static void test_vmlinux_bounds(void)
 
 static void test_release(void)
 {
-	static const char *const bad[] = { "", ".", "..", "a", "1/2", "1 2",
+	static const char *const bad[] = { "",	  ".",	     "..",
+					   "a",	  "1/2",     "1 2",
 					   "1\n", "default", ".tmp.1" };
 	char longest[KERNEL_RELEASE_MAX + 1];
 	size_t i;

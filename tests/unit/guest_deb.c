@@ -71,7 +71,8 @@ static void make_deb(const struct item *items, size_t count)
 {
 	static const struct item control = {
 		"./control", AE_IFREG,
-		"Package: p\nVersion: 1\nArchitecture: amd64\n" };
+		"Package: p\nVersion: 1\nArchitecture: amd64\n"
+	};
 	static char tar[ROOM];
 	char path[96];
 	struct archive *a = archive_write_new();
@@ -112,7 +113,10 @@ static bool exists(const char *below, struct stat *st)
 	return lstat(path, st) == 0;
 }
 
-#define KERNEL { "./boot/vmlinuz-1.0", AE_IFREG, "kernel" }
+#define KERNEL                                           \
+	{                                                \
+		"./boot/vmlinuz-1.0", AE_IFREG, "kernel" \
+	}
 
 static void test_good(void)
 {
@@ -168,17 +172,19 @@ static void refused(const struct item *items, size_t count, const char *text,
 
 static void test_refused(void)
 {
-	static const char *const paths[] = { "../x", "/x", "a/../../x", "a//x",
-					     "./../x", "lib/modules/./x",
-					     "//", "lib/modules/.." };
-	static const struct item two[] = { KERNEL, { "boot/vmlinuz-2",
-						     AE_IFREG, "other" } };
-	static const struct item twice[] = {
-		{ "lib/modules/a", AE_IFREG, "1" },
-		{ "lib/modules/a", AE_IFREG, "2" } };
-	static const struct item below[] = {
-		{ "lib/modules/a", AE_IFREG, "1" },
-		{ "lib/modules/a/b", AE_IFREG, "2" } };
+	static const char *const paths[] = { "../x",	  "/x",
+					     "a/../../x", "a//x",
+					     "./../x",	  "lib/modules/./x",
+					     "//",	  "lib/modules/.." };
+	static const struct item two[] = {
+		KERNEL, { "boot/vmlinuz-2", AE_IFREG, "other" }
+	};
+	static const struct item twice[] = { { "lib/modules/a", AE_IFREG, "1" },
+					     { "lib/modules/a", AE_IFREG,
+					       "2" } };
+	static const struct item below[] = { { "lib/modules/a", AE_IFREG, "1" },
+					     { "lib/modules/a/b", AE_IFREG,
+					       "2" } };
 	static char big[100];
 	const struct item large = { "boot/vmlinuz-1", AE_IFREG, big };
 	char deep[2 * TREE_PATH_MAX] = "lib/modules";

@@ -27,9 +27,10 @@ static struct module one = { name, source, file };
 static void write_one(struct buf *b, char hex[static SHA256_HEX])
 {
 	const struct module_list l = { &one, 1 };
-	const struct initramfs_spec s = {
-		.profile = PROFILE_SANDBOX, .agent = source,
-		.busybox = source, .modules = &l };
+	const struct initramfs_spec s = { .profile = PROFILE_SANDBOX,
+					  .agent = source,
+					  .busybox = source,
+					  .modules = &l };
 	fd_auto int fd = memfd_create("initramfs", MFD_CLOEXEC);
 
 	is_int(initramfs_write(&s, fd, hex, &err), 0, "written");
@@ -58,8 +59,7 @@ static void check_entry(struct archive_entry *ae, la_int64_t ino)
 	const char *path = archive_entry_pathname(ae);
 
 	ok(archive_entry_mtime(ae) == 0 && archive_entry_uid(ae) == 0 &&
-		   archive_entry_gid(ae) == 0 &&
-		   archive_entry_ino64(ae) == ino,
+		   archive_entry_gid(ae) == 0 && archive_entry_ino64(ae) == ino,
 	   "%s: plain time, owner and inode", path);
 	if (strcmp(path, "dev/console") == 0)
 		ok(archive_entry_filetype(ae) == AE_IFCHR &&
@@ -95,7 +95,8 @@ static void test_entries(void)
 static void test_errors(void)
 {
 	const struct module_list none = MODULE_LIST_INIT;
-	struct initramfs_spec s = { .profile = PROFILE_HOST, .agent = source,
+	struct initramfs_spec s = { .profile = PROFILE_HOST,
+				    .agent = source,
 				    .modules = &none };
 	char hex[SHA256_HEX];
 	fd_auto int full = open("/dev/full", O_WRONLY | O_CLOEXEC);

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+#
+# The programs of the tests, the benchmarks and the fuzzers: part of the
+# Makefile, whose lists (BASE, WIRE, ...) and rules they use.
+
+# ---- unit tests: tests/unit/NAME.c becomes $(O)/bin/NAME --------------------
+
+UNIT = base_err base_buf base_str base_io base_proc base_sock \
+       base_progress kvm_check kvm_tiny base_sha256 guest_bzimage
+
+kvm_check_SRC = tests/unit/kvm_check.c $(BASE) $(TINY) lib/vmm/check.c
+kvm_check_GUESTS = check
+kvm_tiny_SRC = tests/unit/kvm_tiny.c $(BASE) $(TINY)
+kvm_tiny_GUESTS = spin halt stray chatter
+
+base_err_SRC = tests/unit/base_err.c $(BASE)
+base_buf_SRC = tests/unit/base_buf.c $(BASE)
+base_str_SRC = tests/unit/base_str.c $(BASE)
+base_io_SRC = tests/unit/base_io.c $(BASE)
+base_proc_SRC = tests/unit/base_proc.c $(BASE)
+base_sock_SRC = tests/unit/base_sock.c lib/base/sock.c $(BASE)
+base_progress_SRC = tests/unit/base_progress.c lib/base/progress.c $(BASE)
+base_sha256_SRC = tests/unit/base_sha256.c $(BASE) lib/base/sha256.c
+base_sha256_LIBS = -lcrypto
+guest_bzimage_SRC = tests/unit/guest_bzimage.c $(BASE) \
+		    lib/guest/bzimage.c lib/guest/raw.c
+guest_bzimage_LIBS = -larchive
+
+BENCH =
+
+$(foreach p,$(UNIT) $(BENCH),$(eval $(call PROGRAM,$(p))))
+
+test-programs: $(UNIT:%=$(O)/bin/%)
+bench-programs: $(BENCH:%=$(O)/bin/%)
+.PHONY: test-programs bench-programs
+
+# ---- fuzzers: tests/fuzz/NAME.c and what it fuzzes, by clang's libFuzzer ----
+
+FUZZERS = bzimage frame request user numbers
+
+bzimage_FUZZ = tests/fuzz/bzimage.c lib/guest/bzimage.c lib/guest/raw.c $(BASE)
+bzimage_FUZZ_LIBS = -larchive
+frame_FUZZ = tests/fuzz/frame.c $(WIRE) $(BASE)
+request_FUZZ = tests/fuzz/request.c $(WIRE) $(BASE)
+user_FUZZ = tests/fuzz/user.c agent/user.c $(BASE)
+numbers_FUZZ = tests/fuzz/numbers.c $(BASE)
+
+FUZZ_FLAGS = -g -O1 -fsanitize=fuzzer,address,undefined \
+	     -fno-sanitize-recover=all
+
+define FUZZER
+$(O)/fuzz/$(1): $$($(1)_FUZZ) Makefile tests/tests.mk
+	@mkdir -p $$(@D)
+	$$(CLANG) $$(FUZZ_FLAGS) -std=gnu17 -D_GNU_SOURCE \
+		-DISO_VERSION='"$$(VERSION)"' -Ilib -I. \
+		-o $$@ $$($(1)_FUZZ) $$($(1)_FUZZ_LIBS)
+endef
+$(foreach f,$(FUZZERS),$(eval $(call FUZZER,$(f))))
