@@ -54,6 +54,16 @@ bool conn_full(const struct conn *c)
 	return pending(c) >= CONN_OUT_HIGH;
 }
 
+/* A busy connection is never empty: what is written must go all the same, but
+ * now and then, for moving the rest is not free. */
+static void compact(struct conn *c)
+{
+	if (c->out_off < CONN_OUT_HIGH)
+		return;
+	buf_shift(&c->out, c->out_off);
+	c->out_off = 0;
+}
+
 /* Write until all is out or the peer is full.  -errno when it has gone. */
 static int write_out(struct conn *c)
 {
@@ -63,8 +73,12 @@ static int write_out(struct conn *c)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
-			return errno == EAGAIN ? 0 : -errno;
+		if (n < 0 && errno != EAGAIN)
+			return -errno;
+		if (n < 0) {
+			compact(c);
+			return 0;
+		}
 		c->out_off += (size_t)n;
 	}
 	buf_clear(&c->out);
@@ -72,15 +86,32 @@ static int write_out(struct conn *c)
 	return 0;
 }
 
+/* Let streams go on that were held back when there was no room.  True when
+ * there is something new to write. */
+static bool release(struct conn *c)
+{
+	const struct stream *first = c->held;
+
+	if (!first || conn_full(c))
+		return false;
+	c->held = NULL;
+	stream_resume_all(c, first);
+	return pending(c) > 0;
+}
+
 void conn_flush(struct conn *c)
 {
 	uint32_t want = EPOLLIN;
 
-	/* A failed append means memory is out: the peer cannot be told. */
-	if (c->out.failed || write_out(c) < 0 || (c->closing && !pending(c))) {
-		conn_destroy(c);
-		return;
-	}
+	do {
+		/* A failed append means memory is out: the peer cannot be
+		 * told. */
+		if (c->out.failed || write_out(c) < 0 ||
+		    (c->closing && !pending(c))) {
+			conn_destroy(c);
+			return;
+		}
+	} while (release(c));
 	if (pending(c))
 		want |= EPOLLOUT;
 	/* A peer that sends and never reads is not read either. */
@@ -144,6 +175,8 @@ static void conn_input(struct conn *c)
 			break;
 	}
 	if (r < 0) {
+		/* First, so that nothing comes after the ERROR. */
+		stream_abandon_all(c);
 		wire_put_error(&c->out, 0, &e);
 		c->closing = true;
 	}
@@ -152,12 +185,9 @@ static void conn_input(struct conn *c)
 static void conn_ready(struct watch *w, uint32_t events)
 {
 	struct conn *c = container_of(w, struct conn, w);
-	bool was_full = conn_full(c);
 
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && !c->closing)
 		conn_input(c);
-	if (was_full && write_out(c) == 0 && !conn_full(c))
-		stream_resume_all(c);
 	conn_flush(c);
 }
 

@@ -29,10 +29,13 @@
 /* Output waiting for a slow peer: above this the streams are not read. */
 #define CONN_OUT_HIGH ((size_t)256 * 1024)
 
+struct stream;
+
 struct conn {
 	struct watch w;
 	bool greeted;	/* the peer's HELLO has come */
 	bool closing;	/* an ERROR is on its way out; read no more */
+	struct stream *held; /* the first that waits for room in out */
 	uint32_t last;	/* highest stream the peer opened */
 	size_t out_off; /* bytes of out already written */
 	struct buf out;
@@ -44,6 +47,7 @@ struct conn {
 struct out_chan {
 	struct watch w; /* pipe's or terminal's read end; fd -1: closed */
 	uint32_t credit;
+	size_t left; /* of the process, once it has ended; else SIZE_MAX */
 	bool eof_sent;
 };
 
@@ -100,8 +104,9 @@ void conn_flush(struct conn *c);
 /* A frame for a stream: 0, or -EPROTO with @e filled. */
 int stream_frame(struct conn *c, const struct wire_frame *f, struct err *e);
 
-/* The peer has room again: go on reading what was held back. */
-void stream_resume_all(struct conn *c);
+/* There is room in c->out again: go on reading what was held back, @first
+ * first, so that all have their turn. */
+void stream_resume_all(struct conn *c, const struct stream *first);
 
 /* The peer has gone: kill everything it started. */
 void stream_abandon_all(struct conn *c);

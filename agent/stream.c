@@ -59,8 +59,8 @@ static struct stream *stream_new(struct conn *c, uint32_t id)
 	};
 	s->out[0].w = (struct watch)WATCH_INIT(stdout_ready);
 	s->out[1].w = (struct watch)WATCH_INIT(stderr_ready);
-	s->out[0].credit = WIRE_WINDOW;
-	s->out[1].credit = WIRE_WINDOW;
+	s->out[0].credit = s->out[1].credit = WIRE_WINDOW;
+	s->out[0].left = s->out[1].left = SIZE_MAX;
 	return s;
 }
 
@@ -108,7 +108,15 @@ static bool out_pump(struct stream *s, int i)
 
 	if (o->w.fd < 0)
 		return false;
-	if (want == 0 || conn_full(c) ||
+	if (o->left == 0) {
+		out_close(s, i);
+		return false;
+	}
+	if (want > o->left)
+		want = o->left;
+	if (!c->held && conn_full(c))
+		c->held = s;
+	if (want == 0 || c->held ||
 	    buf_reserve(&c->out, WIRE_HEADER + want) < 0) {
 		loop_arm(&o->w, 0);
 		return false;
@@ -131,6 +139,7 @@ static bool out_pump(struct stream *s, int i)
 		    (size_t)n);
 	c->out.len += WIRE_HEADER + (size_t)n;
 	o->credit -= (uint32_t)n;
+	o->left -= (size_t)n;
 	return true;
 }
 
@@ -192,18 +201,18 @@ static void stderr_ready(struct watch *w, uint32_t events)
 	out_ready(container_of(w, struct stream, out[1].w), 1);
 }
 
-void stream_resume_all(struct conn *c)
+void stream_resume_all(struct conn *c, const struct stream *first)
 {
-	size_t i;
+	size_t i, start = (size_t)(first - streams);
 	int ch;
 
 	for (i = 0; i < STREAMS_MAX; i++) {
-		struct stream *s = &streams[i];
+		struct stream *s = &streams[(start + i) % STREAMS_MAX];
 
 		if (s->state < STREAM_RUNNING || s->conn != c)
 			continue;
 		for (ch = 0; ch < 2; ch++)
-			out_pump(s, ch);
+			loop_arm(&s->out[ch].w, EPOLLIN);
 		if (s->state == STREAM_EXITED)
 			drain(s);
 	}
@@ -305,6 +314,8 @@ static void on_eof(struct stream *s, const struct wire_frame *f)
 	} else {
 		/* The command's next write gets SIGPIPE, as it would at home. */
 		loop_close(&s->out[f->channel - WIRE_STDOUT].w);
+		if (s->state == STREAM_EXITED)
+			drain(s);
 	}
 }
 
@@ -365,10 +376,13 @@ static void on_reset(struct stream *s)
 	}
 	s->reset = true;
 	loop_close(&s->in_w);
-	if (s->state == STREAM_EXITED)
+	if (s->state == STREAM_EXITED) {
 		drain(s);
-	else
-		stream_kill(s);
+		return;
+	}
+	stream_kill(s);
+	out_close(s, 0);
+	out_close(s, 1);
 }
 
 static int on_open(struct conn *c, const struct wire_frame *f, struct err *e)
@@ -460,6 +474,18 @@ void stream_abandon_all(struct conn *c)
 	}
 }
 
+/* What stands in the pipe when the process has ended includes all that it
+ * wrote itself.  Of a terminal there is no telling, but when it is empty. */
+static size_t left_in(const struct stream *s, int i)
+{
+	int n;
+
+	if (s->tty || s->out[i].w.fd < 0 ||
+	    ioctl(s->out[i].w.fd, FIONREAD, &n) < 0)
+		return SIZE_MAX;
+	return (size_t)n;
+}
+
 static void ended(pid_t pid, int status, const struct rusage *usage)
 {
 	struct conn *c;
@@ -473,6 +499,8 @@ static void ended(pid_t pid, int status, const struct rusage *usage)
 		s->state = STREAM_EXITED;
 		s->status = status;
 		s->usage = *usage;
+		s->out[0].left = left_in(s, 0);
+		s->out[1].left = left_in(s, 1);
 		c = s->conn;
 		drain(s);
 		if (c)

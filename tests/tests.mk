@@ -6,7 +6,8 @@
 # ---- unit tests: tests/unit/NAME.c becomes $(O)/bin/NAME --------------------
 
 UNIT = base_err base_buf base_str base_io base_proc base_sock \
-       base_progress kvm_check kvm_tiny base_sha256 guest_bzimage
+       base_progress agent_run agent_flow \
+       kvm_check kvm_tiny base_sha256 guest_bzimage
 
 kvm_check_SRC = tests/unit/kvm_check.c $(BASE) $(TINY) lib/vmm/check.c
 kvm_check_GUESTS = check
@@ -26,11 +27,18 @@ guest_bzimage_SRC = tests/unit/guest_bzimage.c $(BASE) \
 		    lib/guest/bzimage.c lib/guest/raw.c
 guest_bzimage_LIBS = -larchive
 
-BENCH =
+# The agent, built like any other program, which the tests talk to.
+agent_native_SRC = $(agent_SRC)
+agent_flow_SRC = tests/unit/agent_flow.c $(WIRE) $(BASE)
+agent_run_SRC = tests/unit/agent_run.c $(WIRE) $(BASE)
 
-$(foreach p,$(UNIT) $(BENCH),$(eval $(call PROGRAM,$(p))))
+BENCH = bench_exec
 
-test-programs: $(UNIT:%=$(O)/bin/%)
+bench_exec_SRC = bench/exec.c $(WIRE) $(BASE)
+
+$(foreach p,$(UNIT) agent_native $(BENCH),$(eval $(call PROGRAM,$(p))))
+
+test-programs: $(UNIT:%=$(O)/bin/%) $(O)/bin/agent_native
 bench-programs: $(BENCH:%=$(O)/bin/%)
 .PHONY: test-programs bench-programs
 

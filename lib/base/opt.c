@@ -54,7 +54,8 @@ static void table_end(struct table *t, bool top)
 {
 	struct poptOption *o = &t->popt[t->n];
 
-	*o++ = (struct poptOption){ .longName = "help", .shortName = 'h',
+	*o++ = (struct poptOption){ .longName = "help",
+				    .shortName = 'h',
 				    .val = CODE_HELP };
 	if (top) {
 		*o++ = (struct poptOption){ .longName = "completion",
@@ -119,7 +120,8 @@ static int parse_with(struct table *t, int argc, const char *const *argv,
 		      struct opt_result *r, struct err *e)
 {
 	/* The context is never freed: the words that are left belong to it. */
-	poptContext ctx = poptGetContext(NULL, argc, (const char **)(uintptr_t)argv,
+	poptContext ctx = poptGetContext(NULL, argc,
+					 (const char **)(uintptr_t)argv,
 					 t->popt, POPT_CONTEXT_POSIXMEHARDER);
 	const char **left;
 	int rc, n = 0;
@@ -169,8 +171,8 @@ static int check_args(const struct opt_prog *p, const struct opt_result *r,
 	const struct opt_cmd *c = r->cmd;
 
 	if (r->argc < c->min_args)
-		return err_set(e, EINVAL, "%s%s%s wants %s",
-			       p->self.name, c == &p->self ? "" : " ",
+		return err_set(e, EINVAL, "%s%s%s wants %s", p->self.name,
+			       c == &p->self ? "" : " ",
 			       c == &p->self ? "" : c->name, c->args);
 	if (c->max_args >= 0 && r->argc > c->max_args)
 		return err_set(e, EINVAL, "unexpected argument '%s'",

@@ -75,10 +75,9 @@ static const char bash_middle[] =
 	"\telif [[ $rest == 0 && $cur == -* ]]; then\n"
 	"\t\tcase $cmd in\n";
 
-static const char bash_args[] =
-	"\telse\n"
-	"\t\t[[ $rest != 0 ]] || rest=$COMP_CWORD\n"
-	"\t\tcase $cmd in\n";
+static const char bash_args[] = "\telse\n"
+				"\t\t[[ $rest != 0 ]] || rest=$COMP_CWORD\n"
+				"\t\tcase $cmd in\n";
 
 static const char bash_end[] =
 	"\t\tesac\n"
@@ -451,16 +450,18 @@ static void gen_fish(const struct opt_prog *p, struct buf *b)
 {
 	const struct opt_cmd *c;
 
-	buf_printf(b, "# fish completion for %s\n"
-		      "complete -c %s -f\n"
-		      "complete -c %s -l help -s h -d 'print the usage'\n",
+	buf_printf(b,
+		   "# fish completion for %s\n"
+		   "complete -c %s -f\n"
+		   "complete -c %s -l help -s h -d 'print the usage'\n",
 		   p->self.name, p->self.name, p->self.name);
 	fish_opts(b, p, &p->self);
 	for (c = p->cmds; c && c->name; c++) {
 		if (c->hidden)
 			continue;
-		buf_printf(b, "complete -c %s -f "
-			      "-n __fish_use_subcommand -a %s -d '",
+		buf_printf(b,
+			   "complete -c %s -f "
+			   "-n __fish_use_subcommand -a %s -d '",
 			   p->self.name, c->name);
 		fish_text(b, c->help);
 		buf_puts(b, "'\n");

@@ -35,7 +35,7 @@
 
 /* A machine that has not come up by then will not: the slowest seen took a
  * fifth of it. */
-#define START_LIMIT CLOCK_S(120)
+#define START_LIMIT CLOCK_S(40)
 /* What a power-off may take: it kills, syncs and unmounts. */
 #define STOP_LIMIT CLOCK_S(10)
 /* What its end may take, once it has closed its connections. */
@@ -132,7 +132,7 @@ static int start_fs(struct supervisor *s, int which, struct err *e)
 /* ---- QEMU ---- */
 
 static const char cmdline[] =
-	"console=ttyS0 loglevel=4 panic=-1 mitigations=off nokaslr "
+	"console=ttyS0 loglevel=7 panic=-1 mitigations=off nokaslr "
 	"random.trust_cpu=on cryptomgr.notests apparmor=0 audit=0";
 
 struct qemu_args {

@@ -156,7 +156,6 @@ done
 
 # offers LINE: what fish offers at its end, without descriptions.
 offers() {
-	# shellcheck disable=SC2016 # fish's variables
 	env HOME="$tmp" XDG_CONFIG_HOME="$tmp" XDG_DATA_HOME="$tmp" \
 		LINE="$1" DIR="$tmp" fish --no-config -c '
 		cd $DIR/in; or exit

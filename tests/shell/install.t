@@ -1,0 +1,97 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# make install puts everything where a package would have it, it works from
+# there, and make uninstall takes all of it away again.
+set -u
+. tests/shell/lib.sh
+
+# Everything was built before the tests: as little as possible is built here.
+install_to() { # install_to DESTDIR PREFIX TARGET
+	try make --no-print-directory DESTDIR="$1" PREFIX="$2" "$3"
+}
+# What is there: mode, and name below DESTDIR.
+listing() { (cd "$1" && find . ! -type d -printf '%m %P\n' | sort -k 2); }
+
+dest=$tmp/dest
+umask 077 # modes are the Makefile's matter
+install_to "$dest" /usr install
+is "$status" 0 'make install' || sed 's/^/# /' "$out" | tail -5
+is "$(listing "$dest")" "$(sort -k 2 <<-'LIST'
+	755 usr/bin/iso-host
+	755 usr/bin/iso-kernel
+	755 usr/lib/isokit/iso-agent
+	644 usr/share/bash-completion/completions/iso-host
+	644 usr/share/bash-completion/completions/iso-kernel
+	644 usr/share/fish/vendor_completions.d/iso-host.fish
+	644 usr/share/fish/vendor_completions.d/iso-kernel.fish
+	644 usr/share/man/man1/iso-host.1
+	644 usr/share/man/man1/iso-kernel.1
+	644 usr/share/man/man7/iso-agent.7
+	644 usr/share/zsh/site-functions/_iso-host
+	644 usr/share/zsh/site-functions/_iso-kernel
+	LIST
+)" 'these files, in these modes'
+is "$(find "$dest" -mindepth 1 -type d ! -perm 755)" '' \
+	'in directories that all can enter'
+
+# ---- from there ----
+
+usr=$dest/usr
+for p in iso-host iso-kernel; do
+	try "$usr/bin/$p" --help
+	is "$status" 0 "$p runs"
+	cmp -s <("$usr/bin/$p" --completion bash) \
+		"$usr/share/bash-completion/completions/$p"
+	ok $? 'its completion is its own'
+	is "$(mman -M "$usr/share/man" -w "$p" 2>"$err")" \
+		"$usr/share/man/man1/$p.1" 'man finds its page'
+done
+is "$(mman -M "$usr/share/man" -w 7 iso-agent 2>"$err")" \
+	"$usr/share/man/man7/iso-agent.7" 'and that of the agent'
+file=$(LC_ALL=C readelf -l "$usr/lib/isokit/iso-agent" 2>"$err")
+case $file in
+*INTERP*) ok 1 'the agent is linked statically' ;;
+*LOAD*) ok 0 'the agent is linked statically' ;;
+*) ok 1 'the agent is a program' ;;
+esac
+
+# iso-kernel finds the agent beside it, that is, in ../lib/isokit; one that is
+# not there is an error that names it.
+python3 tests/shell/make-kernel.py tree "$tmp/tree" 2>"$err" &&
+	python3 tests/shell/make-kernel.py deb "$tmp/tree" "$tmp/k.deb" 2>"$err"
+ok $? 'a small kernel for it'
+export ISO_ROOT=$tmp/root
+try "$usr/bin/iso-kernel" -q "$tmp/k.deb"
+is "$status" 0 'the installed iso-kernel makes an initramfs' ||
+	sed 's/^/# /' "$err"
+initramfs=$(sed -n 2p "$out")
+try python3 -c 'import sys
+agent, archive = (open(f, "rb").read() for f in sys.argv[1:])
+sys.exit(agent not in archive)' "$usr/lib/isokit/iso-agent" "$initramfs"
+ok "$status" 'with the installed agent in it'
+mv "$usr/lib/isokit/iso-agent" "$tmp/agent"
+refuses 1 'iso-agent' 'an agent that is not there is named' \
+	"$usr/bin/iso-kernel" -q "$tmp/k.deb"
+mv "$tmp/agent" "$usr/lib/isokit/iso-agent"
+
+# ---- again, elsewhere, and away ----
+
+install_to "$dest" /usr install
+is "$status" 0 'make install over what is there'
+touch "$usr/bin/somebody-elses"
+install_to "$dest" /usr uninstall
+is "$status" 0 'make uninstall'
+is "$(listing "$dest" | cut -d ' ' -f 2)" usr/bin/somebody-elses \
+	'leaves nothing of ours and all that is not'
+[ ! -e "$usr/lib/isokit" ]
+ok $? 'nor the directory that was ours alone'
+install_to "$dest" /usr uninstall
+is "$status" 0 'once more is no error'
+
+install_to "$dest" /opt/iso install
+is "$status:$(listing "$dest" | grep -c ' opt/iso/')" 0:12 'another PREFIX'
+install_to "$dest" /opt/iso uninstall
+is "$(listing "$dest" | cut -d ' ' -f 2)" usr/bin/somebody-elses \
+	'and gone from there'
+done_testing
