@@ -75,6 +75,7 @@ GUEST = lib/base/sha256.c lib/guest/kernel.c lib/guest/source.c \
 	lib/guest/bzimage.c lib/guest/modules.c lib/guest/initramfs.c
 TINY = lib/vmm/kvm.c lib/vmm/tiny.c
 HOST = lib/host/emu.c lib/host/supervise.c lib/host/view.c lib/host/mux.c \
+       lib/host/machine.c lib/host/console.c lib/host/prepare.c lib/host/run.c \
        lib/base/sock.c
 
 iso-kernel_SRC = bin/iso-kernel.c $(TOOL) $(GUEST)
@@ -181,7 +182,7 @@ do-fuzz: $(FUZZERS:%=$(O)/fuzz/%)
 	@tests/fuzz/run $(O)/fuzz $(FUZZERS)
 
 format:
-	clang-format -i $$(git ls-files '*.c' '*.h')
+	clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.h' | grep -v '\.inc\.h$$')
 
 # ---- completions, from the programs' own option tables -----------------------
 

@@ -3,9 +3,9 @@
  * iso-agent: PID 1 of the guest, at the service of the other end of a byte
  * stream.  iso-agent(7) has the protocol.
  *
- * Not as PID 1 it serves one connection on a descriptor it was given
- * (--serve FD) or many on a listening one (--listen FD), changes nothing of
- * the machine, and ends with its last connection: that is how it is tested.
+ * Not as PID 1 it serves one connection on a descriptor it was given, to its
+ * end (--serve FD), or many on a listening one (--listen FD), and changes
+ * nothing of the machine: that is how it is tested.
  */
 #include <signal.h>
 #include <stdio.h>

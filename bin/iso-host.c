@@ -3,13 +3,10 @@
  * iso-host: a machine that can run KVM guests, this one or an emulated one.
  */
 #include <fcntl.h>
-#include <grp.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,12 +15,12 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/io.h"
-#include "base/proc.h"
 #include "base/str.h"
 #include "bin/tool.h"
 #include "host/emu.h"
+#include "host/prepare.h"
+#include "host/run.h"
 #include "vmm/check.h"
-#include "wire/client.h"
 
 /* Exit codes of `run` that are its own and not the command's, as env(1) and
  * timeout(1) have them. */
@@ -34,8 +31,6 @@ enum {
 };
 
 #define GIB ((uint64_t)1 << 30)
-
-extern char **environ;
 
 static const char *opt_name = "default";
 static bool opt_json;
@@ -138,122 +133,6 @@ static bool kvm_works(void)
 
 /* ---- up ---- */
 
-struct guest_kernel {
-	json_t *o; /* what iso-kernel said; owned */
-	const char *vmlinux, *initramfs;
-	char *modules; /* owned: its .../lib/modules */
-};
-
-/* A program of ours: beside this one. */
-static char *sibling(const char *name)
-{
-	mem_auto char *self = realpath("/proc/self/exe", NULL);
-	char *slash = self ? strrchr(self, '/') : NULL;
-
-	if (!slash)
-		return NULL;
-	*slash = '\0';
-	return str_path(self, name);
-}
-
-static int read_kernel(struct buf *out, struct guest_kernel *k, struct err *e)
-{
-	const char *modules = NULL;
-	char *slash;
-
-	k->o = json_loadb((char *)out->data, out->len, 0, NULL);
-	if (json_unpack(k->o, "{s:{s:s}, s:{s:s}, s:s}", "vmlinux",
-			"path", &k->vmlinux, "initramfs", "path",
-			&k->initramfs, "modules_dir", &modules))
-		return err_set(e, EPROTO, "iso-kernel's answer makes no sense");
-	k->modules = str_dup(str_of(modules));
-	slash = k->modules ? strrchr(k->modules, '/') : NULL;
-	if (!slash)
-		return err_sys(e, ENOMEM, "kernel");
-	*slash = '\0';
-	return 0;
-}
-
-/* Have iso-kernel prepare it.  Its talk and its errors go to our stderr. */
-static int prepare_kernel(struct guest_kernel *k, struct err *e)
-{
-	mem_auto char *path = sibling("iso-kernel");
-	buf_auto struct buf out = BUF_INIT_MAX(1 << 20);
-	struct proc_spec spec = PROC_SPEC_INIT;
-	const char *argv[10] = { path, "--profile", "host", "--json" };
-	int n = 4;
-
-	if (!path)
-		return err_sys(e, ENOMEM, "iso-kernel");
-	if (opt_quiet)
-		argv[n++] = "--quiet";
-	if (opt_agent) {
-		argv[n++] = "--agent";
-		argv[n++] = opt_agent;
-	}
-	if (opt_kernel) {
-		argv[n++] = "--";
-		argv[n++] = opt_kernel;
-	}
-	spec.argv = argv;
-	spec.err = STDERR_FILENO;
-	if (proc_run(&spec, &out, e) < 0)
-		return -EIO;
-	return read_kernel(&out, k, e);
-}
-
-static int add_share(const char **v, size_t *n, const char *path,
-		     struct err *e)
-{
-	char *real = realpath(path, NULL);
-	struct stat st;
-
-	if (!real || stat(real, &st) < 0)
-		return err_sys(e, errno, "cannot share %s", path);
-	if (!S_ISDIR(st.st_mode))
-		return err_set(e, ENOTDIR, "cannot share %s: not a directory",
-			       path);
-	if (strcmp(real, "/") == 0 || strpbrk(real, "\t\n")) {
-		err_set(e, EINVAL, "cannot share '%s' for writing", real);
-		return err_fix(e, "name the directories that are written to: "
-				  "--share DIR");
-	}
-	v[(*n)++] = real;
-	return 0;
-}
-
-static int by_length(const void *a, const void *b)
-{
-	size_t la = strlen(*(const char *const *)a);
-	size_t lb = strlen(*(const char *const *)b);
-
-	return (la > lb) - (la < lb);
-}
-
-/* The directories named, or else the one we are in.  A shorter path first:
- * a share within a share is mounted over it. */
-static const char **find_shares(size_t *n, struct err *e)
-{
-	const char **v = calloc((size_t)opt_shares.n + 1, sizeof(*v));
-	int i, r = 0;
-
-	*n = 0;
-	if (!v) {
-		err_sys(e, ENOMEM, "shares");
-		return NULL;
-	}
-	for (i = 0; r == 0 && i < opt_shares.n; i++)
-		r = add_share(v, n, opt_shares.v[i], e);
-	if (opt_shares.n == 0)
-		r = add_share(v, n, ".", e);
-	if (r < 0) {
-		free(v);
-		return NULL;
-	}
-	qsort(v, *n, sizeof(*v), by_length);
-	return v;
-}
-
 static uint64_t default_memory(void)
 {
 	uint64_t all = (uint64_t)sysconf(_SC_PHYS_PAGES) *
@@ -262,67 +141,82 @@ static uint64_t default_memory(void)
 	return all / 2 < 8 * GIB ? all / 2 : 8 * GIB;
 }
 
-static int up_preflight(struct err *e)
+static int fill_config(struct emu_config *c, const struct host_kernel *k,
+		       struct host_shares *shares, struct err *e)
 {
-	if (geteuid() == 0)
-		return 0;
-	err_set(e, EPERM, "the emulated host shares this machine's files, "
-			  "which only root can do");
-	return err_fix(e, "sudo iso-host up");
+	int r = host_shares_find(shares, opt_shares.v, (size_t)opt_shares.n, e);
+
+	*c = (struct emu_config){
+		.iso_root = tool_root(),
+		.name = opt_name,
+		.cpus = opt_cpus ? opt_cpus :
+				   (uint64_t)sysconf(_SC_NPROCESSORS_ONLN),
+		.memory = opt_memory ? opt_memory : default_memory(),
+		.disk = opt_disk,
+		.vmlinux = k->vmlinux,
+		.initramfs = k->initramfs,
+		.modules = k->modules,
+		.shares = (const char *const *)shares->v,
+		.nshares = shares->n,
+	};
+	return r;
 }
 
-static int start_emulated(struct err *e)
+static int start_emulated(void)
 {
-	struct guest_kernel k = { .o = NULL };
-	struct emu_config c = { .iso_root = tool_root(), .name = opt_name };
+	host_kernel_auto struct host_kernel k = HOST_KERNEL_INIT;
+	host_shares_auto struct host_shares shares = HOST_SHARES_INIT;
+	struct emu_config c;
+	struct err e = ERR_INIT;
 	uint64_t from = clock_now();
 	bool already = false;
-	int r = prepare_kernel(&k, e);
+	int r = host_kernel_prepare(&k, opt_kernel, opt_agent, opt_quiet, &e);
 
 	/* iso-kernel has said why. */
 	if (r == -EIO)
-		return -EIO;
+		return EXIT_FAILED;
+	if (r == 0)
+		r = fill_config(&c, &k, &shares, &e);
+	if (r == 0)
+		r = emu_start(&c, &already, &e);
 	if (r < 0)
-		return tool_fail(e), -EIO;
-	c.cpus = opt_cpus ? opt_cpus : (uint64_t)sysconf(_SC_NPROCESSORS_ONLN);
-	c.memory = opt_memory ? opt_memory : default_memory();
-	c.disk = opt_disk;
-	c.vmlinux = k.vmlinux;
-	c.initramfs = k.initramfs;
-	c.modules = k.modules;
-	c.shares = find_shares(&c.nshares, e);
-	r = c.shares ? emu_start(&c, &already, e) : -EINVAL;
-	if (r < 0)
-		tool_warn(e);
-	else if (!opt_quiet && already)
+		return tool_fail(&e);
+	if (!opt_quiet && already)
 		tool_say("the emulated host '%s' is up already", c.name);
 	else if (!opt_quiet)
 		tool_say("the emulated host '%s' is up: %llu CPUs, %llu MiB, "
-			 "in %.1f s", c.name, (unsigned long long)c.cpus,
+			 "in %.1f s",
+			 c.name, (unsigned long long)c.cpus,
 			 (unsigned long long)(c.memory >> 20),
 			 (double)(clock_now() - from) / 1e9);
-	free(k.modules);
-	free((void *)(uintptr_t)c.shares);
-	json_decref(k.o);
-	return r;
+	return EXIT_DONE;
 }
 
 static int cmd_up(int argc, const char *const *argv)
 {
 	struct err e = ERR_INIT;
+	struct check c;
 
 	(void)argc;
 	(void)argv;
 	if (!name_is_good())
 		return EXIT_WRONG;
-	if (!opt_emulate && kvm_works()) {
+	if (!opt_emulate && check_kvm(&c, NULL, &e) == 0) {
+		if (c.verdict == CHECK_ABLE) {
+			if (!opt_quiet)
+				tool_say("KVM works here, nothing is emulated");
+			return EXIT_DONE;
+		}
 		if (!opt_quiet)
-			tool_say("KVM works here, nothing is emulated");
-		return EXIT_DONE;
+			tool_say("no KVM here: %s", c.reason);
 	}
-	if (up_preflight(&e) < 0)
+	if (geteuid() != 0) {
+		err_set(&e, EPERM, "the emulated host shares this machine's "
+				   "files, which only root can do");
+		err_fix(&e, "sudo iso-host up");
 		return tool_fail(&e);
-	return start_emulated(&e) < 0 ? EXIT_FAILED : EXIT_DONE;
+	}
+	return start_emulated();
 }
 
 /* ---- run ---- */
@@ -344,63 +238,20 @@ static int run_here(const char *const *argv)
 {
 	struct err e = ERR_INIT;
 
+	tool_restore_signals();
 	execvp(argv[0], (char *const *)(uintptr_t)argv);
 	err_sys(&e, errno, "cannot run %s", argv[0]);
 	return run_fail(&e, exec_code(e.num));
 }
 
-/* Our own credentials, directory and mask, for the command. */
-static int describe_self(struct wire_exec *x, char **cwd, struct err *e)
+static int run_there(int conn, const char *const *argv)
 {
-	int n = getgroups(WIRE_GROUPS_MAX, x->groups);
-	mode_t mask = umask(0);
-
-	umask(mask);
-	*cwd = getcwd(NULL, 0);
-	if (!*cwd)
-		return err_sys(e, errno, "cannot tell the working directory");
-	if (n < 0)
-		return err_sys(e, errno, "more than %d groups",
-			       WIRE_GROUPS_MAX);
-	x->cwd = *cwd;
-	x->umask = (int)mask;
-	x->has_cred = true;
-	x->uid = geteuid();
-	x->gid = getegid();
-	x->ngroups = (size_t)n;
-	for (x->envp = (const char **)environ; x->envp[x->envc]; x->envc++)
-		;
-	return 0;
-}
-
-static void describe_tty(struct wire_exec *x)
-{
-	struct winsize ws;
-
-	x->tty = true;
-	x->winsize = (struct wire_winsize){ .rows = 24, .cols = 80 };
-	if (ioctl(STDIN_FILENO, TIOCGWINSZ, &ws) == 0 && ws.ws_row)
-		x->winsize = (struct wire_winsize){
-			ws.ws_row, ws.ws_col, ws.ws_xpixel, ws.ws_ypixel };
-}
-
-static int run_there(int conn, int argc, const char *const *argv)
-{
-	struct wire_exec x = WIRE_EXEC_INIT;
 	struct wire_exit ended = { .code = 0 };
 	struct err e = ERR_INIT;
-	mem_auto char *cwd = NULL;
 
-	x.argv = (const char **)(uintptr_t)argv;
-	x.argc = (size_t)argc;
-	if (describe_self(&x, &cwd, &e) < 0)
-		return run_fail(&e, RUN_FAILED);
-	if (opt_tty)
-		describe_tty(&x);
-	switch (wire_run(conn, &x, &ended, &e)) {
+	switch (host_run(conn, argv, opt_tty, &ended, &e)) {
 	case WIRE_EXITED:
-		return ended.signaled ? 128 + (int)ended.code :
-					(int)ended.code;
+		return (int)ended.code + (ended.signaled ? 128 : 0);
 	case WIRE_REFUSED:
 		return run_fail(&e, exec_code(e.num));
 	case WIRE_LOST:
@@ -416,11 +267,12 @@ static int cmd_run(int argc, const char *const *argv)
 	struct err e = ERR_INIT;
 	fd_auto int conn = -1;
 
+	(void)argc;
 	if (!name_is_good())
 		return EXIT_WRONG;
 	conn = emu_connect(tool_root(), opt_name, &e);
 	if (conn >= 0)
-		return run_there(conn, argc, argv);
+		return run_there(conn, argv);
 	if (conn != -ENOENT)
 		return run_fail(&e, RUN_FAILED);
 	return kvm_works() ? run_here(argv) : run_fail(&e, RUN_FAILED);

@@ -17,6 +17,7 @@
 #include "base/str.h"
 
 static const char *prog_name = "iso";
+static void (*inherited_sigpipe)(int);
 
 void tool_warn(const struct err *e)
 {
@@ -49,6 +50,11 @@ int tool_done(int code)
 	fprintf(stderr, "%s: cannot write to standard output: %s\n", prog_name,
 		strerror(errno));
 	return EXIT_FAILED;
+}
+
+void tool_restore_signals(void)
+{
+	signal(SIGPIPE, inherited_sigpipe);
 }
 
 const char *tool_root(void)
@@ -103,7 +109,7 @@ int tool_main(const struct opt_prog *p, int argc, char **argv)
 
 	prog_name = p->self.name;
 	/* A reader that goes away is an error of write(2), not a death. */
-	signal(SIGPIPE, SIG_IGN);
+	inherited_sigpipe = signal(SIGPIPE, SIG_IGN);
 	ret = fd_ensure_stdio();
 	if (ret < 0) {
 		err_sys(&e, -ret, "cannot open /dev/null");

@@ -32,6 +32,9 @@ void tool_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  * written (a full disk is not success), else @code. */
 int tool_done(int code);
 
+/* Undo what tool_main() did to signals, before becoming another program. */
+void tool_restore_signals(void);
+
 /* $ISO_ROOT, or the default, as an absolute path.  Lives as long as the
  * process. */
 const char *tool_root(void);

@@ -6,7 +6,7 @@
 # ---- unit tests: tests/unit/NAME.c becomes $(O)/bin/NAME --------------------
 
 UNIT = base_err base_buf base_str base_io base_proc base_sock \
-       base_progress agent_run agent_flow \
+       base_progress agent_run agent_flow agent_breach agent_tty host_mux \
        kvm_check kvm_tiny base_sha256 guest_bzimage
 
 kvm_check_SRC = tests/unit/kvm_check.c $(BASE) $(TINY) lib/vmm/check.c
@@ -30,6 +30,9 @@ guest_bzimage_LIBS = -larchive
 # The agent, built like any other program, which the tests talk to.
 agent_native_SRC = $(agent_SRC)
 agent_flow_SRC = tests/unit/agent_flow.c $(WIRE) $(BASE)
+agent_breach_SRC = tests/unit/agent_breach.c lib/base/sock.c $(WIRE) $(BASE)
+host_mux_SRC = tests/unit/host_mux.c lib/host/mux.c lib/base/sock.c $(WIRE) $(BASE)
+agent_tty_SRC = tests/unit/agent_tty.c $(WIRE) $(BASE)
 agent_run_SRC = tests/unit/agent_run.c $(WIRE) $(BASE)
 
 BENCH = bench_exec

@@ -17,12 +17,18 @@
 
 /* Towards the agent: above this, clients are not read. */
 #define AGENT_HIGH ((size_t)1 << 20)
+/* Towards a client: above this, it is not read itself. */
+#define CLIENT_HIGH ((size_t)1 << 20)
+/* So many written bytes are kept before the rest is moved to the front: in a
+ * busy buffer there is never none. */
+#define COMPACT ((size_t)1 << 18)
 
 struct mux_client {
 	int fd;
 	bool greeted;	/* its HELLO has come */
 	bool answered;	/* ours has been sent */
 	bool closing;	/* close when all is written */
+	uint32_t last;	/* highest stream that it opened */
 	struct buf out; /* to the client */
 	size_t out_off;
 	size_t polled; /* its place in the poll array */
@@ -41,6 +47,14 @@ void mux_init(struct mux *m, int agent, int listen)
 	fd_nonblock(listen, true);
 }
 
+static void compact(struct buf *b, size_t *off)
+{
+	if (*off < COMPACT)
+		return;
+	buf_shift(b, *off);
+	*off = 0;
+}
+
 /* Write as much of @b as goes; -errno when the other end is gone. */
 static int push(int fd, struct buf *b, size_t *off)
 {
@@ -50,8 +64,12 @@ static int push(int fd, struct buf *b, size_t *off)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
-			return errno == EAGAIN ? 0 : -errno;
+		if (n < 0 && errno != EAGAIN)
+			return -errno;
+		if (n < 0) {
+			compact(b, off);
+			return 0;
+		}
 		*off += (size_t)n;
 	}
 	buf_clear(b);
@@ -94,7 +112,13 @@ static struct mux_slot *slot_new(struct mux *m, struct mux_client *c,
 
 		if (s->id || id == 0)
 			continue;
-		*s = (struct mux_slot){ id, client_id, c };
+		*s = (struct mux_slot){
+			.id = id,
+			.client_id = client_id,
+			.owner = c,
+			.in_window = WIRE_WINDOW,
+			.out_credit = { WIRE_WINDOW, WIRE_WINDOW },
+		};
 		return s;
 	}
 	return NULL;
@@ -102,9 +126,9 @@ static struct mux_slot *slot_new(struct mux *m, struct mux_client *c,
 
 /* ---- clients ---- */
 
-static void client_drop(struct mux *m, size_t i)
+/* What it started is to end, and nobody is told of it. */
+static void client_reset(struct mux *m, struct mux_client *c)
 {
-	struct mux_client *c = m->clients[i];
 	size_t k;
 
 	for (k = 0; k < MUX_SLOTS; k++) {
@@ -115,6 +139,13 @@ static void client_drop(struct mux *m, size_t i)
 		wire_put(&m->out, WIRE_RESET, 0, s->id, NULL, 0);
 		s->owner = NULL;
 	}
+}
+
+static void client_drop(struct mux *m, size_t i)
+{
+	struct mux_client *c = m->clients[i];
+
+	client_reset(m, c);
 	fd_close(&c->fd);
 	buf_free(&c->out);
 	free(c);
@@ -142,13 +173,23 @@ static void client_accept(struct mux *m)
 }
 
 static int client_open(struct mux *m, struct mux_client *c,
-		       const struct wire_frame *f)
+		       const struct wire_frame *f, struct err *e)
 {
 	struct mux_slot *s = slot_find(m, c, f->stream);
 	struct err why = ERR_INIT;
 
-	if (!s)
+	if (s && !s->opening)
+		return err_set(e, EPROTO, "protocol broken: stream %u opened "
+			       "twice", f->stream);
+	/* Late pieces of a request that was refused. */
+	if (!s && f->stream <= c->last)
+		return 0;
+	if (!s) {
+		c->last = f->stream;
 		s = slot_new(m, c, f->stream);
+	}
+	if (s)
+		s->opening = f->channel & WIRE_OPEN_MORE;
 	if (s)
 		return wire_put(&m->out, f->type, f->channel, s->id, f->data,
 				f->len);
@@ -157,11 +198,73 @@ static int client_open(struct mux *m, struct mux_client *c,
 	return wire_put_error(&c->out, f->stream, &why);
 }
 
+static int client_data(struct mux_slot *s, const struct wire_frame *f,
+		       struct err *e)
+{
+	if (f->channel != WIRE_STDIN || s->in_eof)
+		return err_set(e, EPROTO, "protocol broken: data on channel %u "
+			       "of stream %u", f->channel, f->stream);
+	if (f->len > s->in_window)
+		return err_set(e, EPROTO, "protocol broken: stream %u sent %u "
+			       "bytes past its window", f->stream,
+			       f->len - s->in_window);
+	s->in_window -= f->len;
+	return 0;
+}
+
+static int client_credit(struct mux_slot *s, const struct wire_frame *f,
+			 struct err *e)
+{
+	uint32_t n = wire_get32(f->data);
+	uint32_t *credit;
+
+	if (f->channel == WIRE_STDIN)
+		return err_set(e, EPROTO,
+			       "protocol broken: credit for standard input");
+	credit = &s->out_credit[f->channel - WIRE_STDOUT];
+	if (n > WIRE_WINDOW - *credit)
+		return err_set(e, EPROTO, "protocol broken: credit of %u on "
+			       "stream %u exceeds the window", n, f->stream);
+	*credit += n;
+	return 0;
+}
+
+/* What a stream's frame must be for the agent to take it; see stream.c. */
+static int client_check(struct mux_slot *s, const struct wire_frame *f,
+			struct err *e)
+{
+	if (s->opening && f->type != WIRE_RESET)
+		return err_set(e, EPROTO, "protocol broken: type %u on stream "
+			       "%u, which is not open", f->type, f->stream);
+	if (f->type == WIRE_DATA)
+		return client_data(s, f, e);
+	if (f->type == WIRE_CREDIT)
+		return client_credit(s, f, e);
+	if (f->type == WIRE_EOF && f->channel == WIRE_STDIN)
+		s->in_eof = true;
+	return 0;
+}
+
+static int client_stream(struct mux *m, struct mux_client *c,
+			 const struct wire_frame *f, struct err *e)
+{
+	struct mux_slot *s = slot_find(m, c, f->stream);
+	int r;
+
+	/* Frames that cross the stream's end on the way are no error. */
+	if (!s && f->stream <= c->last)
+		return 0;
+	if (!s)
+		return err_set(e, EPROTO, "protocol broken: type %u on stream "
+			       "%u, which is not open", f->type, f->stream);
+	r = client_check(s, f, e);
+	return r < 0 ? r : wire_put(&m->out, f->type, f->channel, s->id,
+				    f->data, f->len);
+}
+
 static int client_frame(struct mux *m, struct mux_client *c,
 			const struct wire_frame *f, struct err *e)
 {
-	struct mux_slot *s;
-
 	if (!c->greeted) {
 		c->greeted = true;
 		return wire_check_hello(f, e);
@@ -176,11 +279,8 @@ static int client_frame(struct mux *m, struct mux_client *c,
 		return f->type == WIRE_PONG ? 0 :
 		       err_set(e, EPROTO, "protocol broken: second HELLO");
 	if (f->type == WIRE_OPEN)
-		return client_open(m, c, f);
-	s = slot_find(m, c, f->stream);
-	/* Frames that cross the stream's end on the way are no error. */
-	return s ? wire_put(&m->out, f->type, f->channel, s->id, f->data,
-			    f->len) : 0;
+		return client_open(m, c, f, e);
+	return client_stream(m, c, f, e);
 }
 
 /* False when the client has to go. */
@@ -200,6 +300,8 @@ static bool client_input(struct mux *m, struct mux_client *c)
 			break;
 	}
 	if (r < 0) {
+		/* First, so that nothing comes after the ERROR. */
+		client_reset(m, c);
 		wire_put_error(&c->out, 0, &e);
 		c->closing = true;
 	}
@@ -222,6 +324,21 @@ static bool client_serve(struct mux *m, struct mux_client *c, short revents)
 
 /* ---- the agent ---- */
 
+/* Keep account of what the agent sent and what it took. */
+static void agent_account(struct mux_slot *s, const struct wire_frame *f)
+{
+	uint32_t *v, n;
+
+	if (f->type == WIRE_DATA && f->channel != WIRE_STDIN) {
+		v = &s->out_credit[f->channel - WIRE_STDOUT];
+		*v -= f->len < *v ? f->len : *v;
+	} else if (f->type == WIRE_CREDIT && f->channel == WIRE_STDIN) {
+		n = wire_get32(f->data);
+		s->in_window += n < WIRE_WINDOW - s->in_window ?
+					n : WIRE_WINDOW - s->in_window;
+	}
+}
+
 static int agent_frame(struct mux *m, const struct wire_frame *f,
 		       struct err *e)
 {
@@ -241,6 +358,7 @@ static int agent_frame(struct mux *m, const struct wire_frame *f,
 	s = slot_of(m, f->stream);
 	if (!s)
 		return 0;
+	agent_account(s, f);
 	if (s->owner)
 		r = wire_put(&s->owner->out, f->type, f->channel, s->client_id,
 			     f->data, f->len);
@@ -287,7 +405,8 @@ size_t mux_want(struct mux *m, struct pollfd *pf)
 			continue;
 		c->polled = n;
 		pf[n] = (struct pollfd){ c->fd, 0, 0 };
-		if (!full && !c->closing)
+		if (!full && !c->closing &&
+		    c->out.len - c->out_off < CLIENT_HIGH)
 			pf[n].events |= POLLIN;
 		if (c->out.len || (m->ready && !c->answered))
 			pf[n].events |= POLLOUT;

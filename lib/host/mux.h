@@ -8,6 +8,9 @@
  * changed, so flow control works from end to end, and what can pile up here
  * is bounded by the windows of the streams.  A client that goes away has its
  * streams reset.
+ *
+ * The agent drops a peer that breaks the protocol, and all clients would go
+ * down with one that does: so what the agent would refuse is refused here.
  */
 #ifndef HOST_MUX_H
 #define HOST_MUX_H
@@ -32,6 +35,10 @@ struct mux_slot {
 	uint32_t id;		  /* there; 0: free */
 	uint32_t client_id;	  /* at the client */
 	struct mux_client *owner; /* NULL: gone, waiting for its EXIT */
+	bool opening;		  /* more pieces of the request follow */
+	bool in_eof;		  /* the client's input has ended */
+	uint32_t in_window;	  /* what the client may still send */
+	uint32_t out_credit[2];	  /* what the agent may still send */
 };
 
 struct mux {

@@ -2,11 +2,8 @@
  *
  * The supervisor of an emulated host: see emu.h.
  *
- * One process, one poll loop: it starts the two file servers and QEMU, all
- * three with a parent-death signal, and is ended by the first of them that
- * ends.  Resources reach them as descriptors or by names relative to their
- * working directory, so that no path of the user's has to fit into QEMU's
- * option syntax.
+ * One process, one poll loop: it starts the machine's processes, which die
+ * with it, and is ended by the first of them that ends.
  */
 #include "host/emu.h"
 
@@ -18,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -31,263 +27,29 @@
 #include "base/proc.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "host/console.h"
+#include "host/machine.h"
 #include "host/mux.h"
 
 /* A machine that has not come up by then will not: the slowest seen took a
  * fifth of it. */
-#define START_LIMIT CLOCK_S(40)
+#define START_LIMIT CLOCK_S(120)
 /* What a power-off may take: it kills, syncs and unmounts. */
 #define STOP_LIMIT CLOCK_S(10)
 /* What its end may take, once it has closed its connections. */
 #define QEMU_END_MS 5000
-/* The console log: so much of the newest, and as much before it. */
-#define CONSOLE_MAX ((size_t)1 << 20)
-
-enum { FS_ROOT, FS_SHARE, FS_N };
-
-struct console {
-	int fd;	 /* from QEMU's serial port */
-	int log;
-	size_t written;
-	char line[160]; /* the last one that was not empty */
-	size_t len;	/* of the one being received, in next[] */
-	char next[160];
-};
 
 struct supervisor {
 	const struct emu_config *c;
 	char *dir;
 	int sigfd;
-	struct proc qemu;
-	struct proc fs[FS_N];
+	struct machine machine;
 	struct console console;
 	uint64_t deadline; /* UINT64_MAX: none */
 	bool reported;
 	int report;
 	struct mux mux;
 };
-
-/* ---- the file servers ---- */
-
-static const char *find_virtiofsd(void)
-{
-	static const char *const places[] = {
-		"/usr/lib/qemu/virtiofsd",
-		"/usr/libexec/virtiofsd",
-	};
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(places); i++) {
-		if (access(places[i], X_OK) == 0)
-			return places[i];
-	}
-	return NULL;
-}
-
-/* @sock is where QEMU will find it: it listens before the server starts, so
- * nobody has to wait for anybody. */
-static int start_fs(struct supervisor *s, int which, struct err *e)
-{
-	static const char *const names[] = { "root", "share" };
-	/* The machine's root hardly changes while it is up, and is read all
-	 * the time; a share is where people build, and must never be stale. */
-	static const char *const caches[] = { "cache=always",
-					      "cache=auto,timeout=0" };
-	mem_auto char *source = str_path(s->dir, names[which]);
-	mem_auto char *sock = str_printf("%s/%s.sock", s->dir, names[which]);
-	const char *argv[] = { find_virtiofsd(), "-f", "--fd=3",
-			       "-o", "source=/proc/self/fd/4/.",
-			       "-o", caches[which], "-o", "sandbox=chroot",
-			       "-o", "log_level=warn", NULL };
-	struct proc_spec spec = PROC_SPEC_INIT;
-	fd_auto int fd = -1;
-	fd_auto int dir = -1;
-	int keep[2];
-
-	if (!source || !sock)
-		return err_sys(e, ENOMEM, "file server");
-	if (!argv[0]) {
-		err_set(e, ENOENT, "no virtiofsd on this machine");
-		return err_fix(e, "apt-get install qemu-system-x86");
-	}
-	fd = sock_listen(sock, e);
-	if (fd < 0)
-		return fd;
-	/* By descriptor: a comma in the path would end the option. */
-	dir = open(source, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return err_sys(e, errno, "cannot open %s", source);
-	keep[0] = fd;
-	keep[1] = dir;
-	spec.argv = argv;
-	spec.out = STDERR_FILENO;
-	spec.err = STDERR_FILENO;
-	spec.keep = keep;
-	spec.nkeep = 2;
-	spec.session = true;
-	spec.die_with_parent = SIGKILL;
-	return proc_spawn(&s->fs[which], &spec, e);
-}
-
-/* ---- QEMU ---- */
-
-static const char cmdline[] =
-	"console=ttyS0 loglevel=7 panic=-1 mitigations=off nokaslr "
-	"random.trust_cpu=on cryptomgr.notests apparmor=0 audit=0";
-
-struct qemu_args {
-	const char *v[64];
-	char text[8][256];
-	int n, ntext;
-};
-
-static void arg(struct qemu_args *a, const char *word)
-{
-	a->v[a->n++] = word;
-}
-
-static void arg2(struct qemu_args *a, const char *option, const char *value)
-{
-	arg(a, option);
-	arg(a, value);
-}
-
-static __attribute__((format(printf, 3, 4))) void
-argf(struct qemu_args *a, const char *option, const char *fmt, ...)
-{
-	char *text = a->text[a->ntext++];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(a->text[0]), fmt, ap);
-	va_end(ap);
-	arg2(a, option, text);
-}
-
-static void qemu_args(struct qemu_args *a, const struct emu_config *c)
-{
-	unsigned long long mib = c->memory >> 20;
-
-	arg(a, "qemu-system-x86_64");
-	arg2(a, "-name", "isokit");
-	/* q35: on microvm the kernel fails to calibrate its clock. */
-	arg2(a, "-machine", "q35,memory-backend=mem,vmport=off,smm=off");
-	arg2(a, "-accel", "tcg,thread=multi,tb-size=512");
-	/* QEMU 7.2 loses what a second-level guest writes to XCR0, so that its
-	 * kernel finds vector state inconsistent: better none. */
-	arg2(a, "-cpu", "max,xsave=off");
-	argf(a, "-smp", "%llu", (unsigned long long)c->cpus);
-	argf(a, "-m", "%lluM", mib);
-	argf(a, "-object", "memory-backend-memfd,id=mem,size=%lluM,share=on",
-	     mib);
-	arg(a, "-nodefaults");
-	arg(a, "-no-user-config");
-	arg(a, "-no-reboot");
-	arg2(a, "-display", "none");
-	arg2(a, "-kernel", c->vmlinux);
-	arg2(a, "-initrd", c->initramfs);
-	arg2(a, "-append", cmdline);
-	arg2(a, "-device", "virtio-serial-pci,max_ports=2");
-	arg2(a, "-chardev", "socket,id=agent,fd=3");
-	arg2(a, "-device", "virtserialport,chardev=agent,name=iso.agent");
-	arg2(a, "-chardev", "socket,id=console,fd=4");
-	arg2(a, "-serial", "chardev:console");
-	arg2(a, "-chardev", "socket,id=root,path=root.sock");
-	arg2(a, "-device", "vhost-user-fs-pci,chardev=root,tag=root,"
-			   "queue-size=512");
-	arg2(a, "-chardev", "socket,id=share,path=share.sock");
-	arg2(a, "-device", "vhost-user-fs-pci,chardev=share,tag=share,"
-			   "queue-size=512");
-	arg2(a, "-drive", "file=state.img,format=raw,if=none,id=state,"
-			  "discard=unmap,detect-zeroes=unmap,werror=report,"
-			  "rerror=report");
-	arg2(a, "-device", "virtio-blk-pci,drive=state");
-	arg2(a, "-device", "virtio-rng-pci");
-}
-
-static int start_qemu(struct supervisor *s, struct err *e)
-{
-	struct proc_spec spec = PROC_SPEC_INIT;
-	struct qemu_args a = { .n = 0 };
-	int agent[2], console[2], keep[2], r;
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, agent) < 0)
-		return err_sys(e, errno, "cannot make a socket pair");
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, console) < 0) {
-		r = err_sys(e, errno, "cannot make a socket pair");
-		close(agent[0]);
-		close(agent[1]);
-		return r;
-	}
-	s->mux.agent = agent[0];
-	s->console.fd = console[0];
-	keep[0] = agent[1];
-	keep[1] = console[1];
-	qemu_args(&a, s->c);
-	spec.argv = a.v;
-	spec.cwd = s->dir;
-	spec.out = STDERR_FILENO;
-	spec.err = STDERR_FILENO;
-	spec.keep = keep;
-	spec.nkeep = 2;
-	spec.session = true;
-	spec.die_with_parent = SIGKILL;
-	r = proc_spawn(&s->qemu, &spec, e);
-	close(agent[1]);
-	close(console[1]);
-	if (r == -ENOENT)
-		err_fix(e, "apt-get install qemu-system-x86");
-	return r;
-}
-
-/* ---- the console ---- */
-
-static void console_rotate(struct console *c, const char *dir)
-{
-	mem_auto char *now = str_path(dir, "console.log");
-	mem_auto char *old = str_path(dir, "console.log.1");
-
-	fd_close(&c->log);
-	c->written = 0;
-	if (!now || !old)
-		return;
-	/* The first time: what is there belongs to the run before. */
-	rename(now, old);
-	c->log = open(now, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-}
-
-static void console_char(struct console *c, char ch)
-{
-	if (ch == '\n' || ch == '\r') {
-		if (c->len) {
-			memcpy(c->line, c->next, c->len);
-			c->line[c->len] = '\0';
-		}
-		c->len = 0;
-	} else if (c->len < sizeof(c->next) - 1 && ch >= ' ' && ch != 0x7f) {
-		c->next[c->len++] = ch;
-	}
-}
-
-static void console_input(struct supervisor *s)
-{
-	struct console *c = &s->console;
-	char chunk[4096];
-	ssize_t i, n = read(c->fd, chunk, sizeof(chunk));
-
-	if (n <= 0) {
-		if (n == 0 || (errno != EAGAIN && errno != EINTR))
-			fd_close(&c->fd);
-		return;
-	}
-	if (c->written + (size_t)n > CONSOLE_MAX)
-		console_rotate(c, s->dir);
-	if (c->log >= 0)
-		(void)io_write_full(c->log, chunk, (size_t)n);
-	c->written += (size_t)n;
-	for (i = 0; i < n; i++)
-		console_char(c, chunk[i]);
-}
 
 /* ---- telling ---- */
 
@@ -331,7 +93,7 @@ static int write_status(struct supervisor *s, struct err *e)
  * QEMU, which has more to tear down: is it that? */
 static bool qemu_went_first(struct supervisor *s, int status)
 {
-	struct pollfd pf = { s->qemu.pidfd, POLLIN, 0 };
+	struct pollfd pf = { s->machine.qemu.pidfd, POLLIN, 0 };
 
 	return status == 0 && poll(&pf, 1, QEMU_END_MS) > 0;
 }
@@ -346,9 +108,9 @@ static int explain(struct supervisor *s, struct proc *p, const char *what,
 
 	if (r < 0)
 		return r;
-	if (p != &s->qemu && qemu_went_first(s, status))
-		return explain(s, &s->qemu, "QEMU", e);
-	if (s->mux.shutdown && p == &s->qemu && status == 0)
+	if (p != &s->machine.qemu && qemu_went_first(s, status))
+		return explain(s, &s->machine.qemu, "QEMU", e);
+	if (s->mux.shutdown && p == &s->machine.qemu && status == 0)
 		return err_set(e, ESHUTDOWN,
 			       "the emulated host '%s' was switched off",
 			       s->c->name);
@@ -413,19 +175,19 @@ static int dispatch(struct supervisor *s, const struct pollfd *pf, size_t n,
 	int r;
 
 	if (pf[P_CONSOLE].revents)
-		console_input(s);
+		console_input(&s->console, s->dir);
 	if (pf[P_SIG].revents)
 		take_signal(s);
 	if (pf[P_QEMU].revents)
-		return explain(s, &s->qemu, "QEMU", e);
+		return explain(s, &s->machine.qemu, "QEMU", e);
 	if (pf[P_ROOT].revents)
-		return explain(s, &s->fs[FS_ROOT], "virtiofsd", e);
+		return explain(s, &s->machine.fs[FS_ROOT], "virtiofsd", e);
 	if (pf[P_SHARE].revents)
-		return explain(s, &s->fs[FS_SHARE], "virtiofsd", e);
+		return explain(s, &s->machine.fs[FS_SHARE], "virtiofsd", e);
 	r = mux_serve(&s->mux, pf + P_MUX, n - P_MUX, e);
 	/* The port closes a moment before QEMU ends, whose end says more. */
 	if (r < 0 && r != -EPROTO && r != -ECONNABORTED)
-		return explain(s, &s->qemu, "QEMU", e);
+		return explain(s, &s->machine.qemu, "QEMU", e);
 	return r < 0 ? r : progress(s, e);
 }
 
@@ -438,9 +200,9 @@ static int serve(struct supervisor *s, struct err *e)
 	s->deadline = clock_now() + START_LIMIT;
 	while (r == 0) {
 		pf[P_SIG] = (struct pollfd){ s->sigfd, POLLIN, 0 };
-		pf[P_QEMU] = (struct pollfd){ s->qemu.pidfd, POLLIN, 0 };
-		pf[P_ROOT] = (struct pollfd){ s->fs[0].pidfd, POLLIN, 0 };
-		pf[P_SHARE] = (struct pollfd){ s->fs[1].pidfd, POLLIN, 0 };
+		pf[P_QEMU] = (struct pollfd){ s->machine.qemu.pidfd, POLLIN, 0 };
+		pf[P_ROOT] = (struct pollfd){ s->machine.fs[0].pidfd, POLLIN, 0 };
+		pf[P_SHARE] = (struct pollfd){ s->machine.fs[1].pidfd, POLLIN, 0 };
 		pf[P_CONSOLE] = (struct pollfd){ s->console.fd, POLLIN, 0 };
 		n = P_MUX + mux_want(&s->mux, pf + P_MUX);
 		if (poll(pf, n, clock_until_ms(s->deadline)) < 0) {
@@ -508,11 +270,8 @@ static int bring_up(struct supervisor *s, struct err *e)
 		return err_sys(e, ENOMEM, "socket");
 	r = emu_view(s->c, s->dir, e);
 	if (r == 0)
-		r = start_fs(s, FS_ROOT, e);
-	if (r == 0)
-		r = start_fs(s, FS_SHARE, e);
-	if (r == 0)
-		r = start_qemu(s, e);
+		r = machine_start(&s->machine, s->c, s->dir, &s->mux.agent,
+				  &s->console.fd, e);
 	if (r < 0)
 		return r;
 	listen = sock_listen(path, e);
@@ -547,9 +306,8 @@ void emu_supervise(const struct emu_config *c, int lock, int report_fd)
 		.c = c,
 		.dir = str_printf("%s/host/%s", c->iso_root, c->name),
 		.sigfd = -1,
-		.qemu = PROC_INIT,
-		.fs = { PROC_INIT, PROC_INIT },
-		.console = { .fd = -1, .log = -1 },
+		.machine = MACHINE_INIT,
+		.console = CONSOLE_INIT,
 		.report = report_fd,
 		.mux = { .agent = -1, .listen = -1 },
 	};
@@ -562,9 +320,7 @@ void emu_supervise(const struct emu_config *c, int lock, int report_fd)
 		r = serve(&s, &e);
 	fprintf(stderr, "iso-host: %s\n", e.text);
 	remove_names(&s);
-	proc_end(&s.qemu);
-	proc_end(&s.fs[FS_ROOT]);
-	proc_end(&s.fs[FS_SHARE]);
+	machine_end(&s.machine);
 	mux_close(&s.mux, &e);
 	report(&s, &e);
 	_exit(r == -ESHUTDOWN ? 0 : 1);

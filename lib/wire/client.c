@@ -70,7 +70,9 @@ int wire_greet(int conn, struct err *e)
 
 	if (!in || wire_put_hello(&b, "isokit " ISO_VERSION) < 0)
 		return err_sys(e, ENOMEM, "cannot greet the agent");
+	/* If nobody takes it, what they said before they left says why. */
 	r = io_write_full(conn, b.data, b.len);
+	r = r == -EPIPE ? 0 : r;
 	wire_reader_init(in, WIRE_AGENT);
 	while (r == 0 && (r = wire_next(in, &f, e)) == 0) {
 		r = wire_read(in, conn);

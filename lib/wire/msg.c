@@ -175,19 +175,6 @@ static int get_fixed(struct wire_exec *x, const struct field *f, struct err *e)
 	return 0;
 }
 
-/* Of two directories, say, which one would it be? */
-static int check_once(const struct field *f, uint32_t *seen, struct err *e)
-{
-	uint32_t bit = f->tag < 32 ? (uint32_t)1 << f->tag : 0;
-
-	if (f->tag == TAG_ARG || f->tag == TAG_ENV)
-		return 0;
-	if (*seen & bit)
-		return err_set(e, EPROTO, "request: field %u twice", f->tag);
-	*seen |= bit;
-	return 0;
-}
-
 static int get_field(struct wire_exec *x, const struct field *f, struct err *e)
 {
 	const char *s;
@@ -247,7 +234,6 @@ int wire_exec_decode(struct wire_exec *x, const uint8_t *p, size_t n,
 		     struct err *e)
 {
 	const uint8_t *end = p + n;
-	uint32_t seen = 0;
 	struct field f;
 	int r;
 
@@ -262,11 +248,8 @@ int wire_exec_decode(struct wire_exec *x, const uint8_t *p, size_t n,
 			       wire_get16(p + 2));
 	p += REQUEST_HEADER;
 	r = count_fields(x, p, end, e);
-	while (r == 0 && next_field(&p, end, &f, e) > 0) {
-		r = check_once(&f, &seen, e);
-		if (r == 0)
-			r = get_field(x, &f, e);
-	}
+	while (r == 0 && next_field(&p, end, &f, e) > 0)
+		r = get_field(x, &f, e);
 	if (r == 0 && x->argv[0][0] == '\0')
 		r = err_set(e, EPROTO, "request: empty command name");
 	if (r == 0 && x->cwd && x->cwd[0] != '/')

@@ -36,7 +36,8 @@ static void same(const struct wire_exec *a, const struct wire_exec *b)
 	must(a->has_cred == b->has_cred && a->uid == b->uid);
 	must(a->gid == b->gid && a->ngroups == b->ngroups);
 	must(a->ngroups <= WIRE_GROUPS_MAX);
-	must(memcmp(a->groups, b->groups, sizeof(a->groups)) == 0);
+	for (i = 0; i < a->ngroups; i++)
+		must(a->groups[i] == b->groups[i]);
 	must(a->umask == b->umask && a->umask <= 0777 && a->tty == b->tty);
 	must(memcmp(&a->winsize, &b->winsize, sizeof(a->winsize)) == 0);
 }

@@ -92,12 +92,13 @@ static void reader_gone(struct peer *p)
 /* Its process has written all and ended; what it wrote waits for credit. */
 static void reader_gone_late(struct peer *p)
 {
-	struct run *r = run_sh(p, "head -c 300000 /dev/zero");
+	int life = life_watch("life");
+	struct run *r = run_sh(p, "exec 9>life; head -c 300000 /dev/zero");
 
 	r->hold = true;
 	peer_until(p, r->got[0] == WIRE_WINDOW);
-	/* The agent learns of the end in its own time: ask until it has. */
-	run_wait(p, run_sh(p, "exit 0"));
+	life_ended(life);
+	/* The agent hears of ends in their order. */
 	run_wait(p, run_sh(p, "exit 0"));
 	peer_put(p, WIRE_EOF, WIRE_STDOUT, r->id, NULL, 0);
 	run_wait(p, r);
