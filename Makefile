@@ -167,7 +167,8 @@ deps:
 	@tools/deps deps.list
 
 do-check: programs completions test-programs
-	@tests/run
+	+@$(MAKE) --no-print-directory SAN=1 test-programs
+	@tests/run $(TESTS)
 
 do-demo: programs
 	@demo/demo

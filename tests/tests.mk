@@ -5,9 +5,11 @@
 
 # ---- unit tests: tests/unit/NAME.c becomes $(O)/bin/NAME --------------------
 
-UNIT = base_err base_buf base_str base_io base_proc base_sock \
-       base_progress agent_run agent_flow agent_breach agent_tty host_mux \
-       kvm_check kvm_tiny base_sha256 guest_bzimage
+UNIT = base_err base_buf base_str base_io base_proc base_sock base_opt \
+       base_progress wire_frame wire_msg \
+       agent_user agent_run agent_flow agent_breach agent_tty host_mux \
+       kvm_check kvm_tiny base_sha256 guest_bzimage guest_deb \
+       guest_initramfs
 
 kvm_check_SRC = tests/unit/kvm_check.c $(BASE) $(TINY) lib/vmm/check.c
 kvm_check_GUESTS = check
@@ -19,13 +21,22 @@ base_buf_SRC = tests/unit/base_buf.c $(BASE)
 base_str_SRC = tests/unit/base_str.c $(BASE)
 base_io_SRC = tests/unit/base_io.c $(BASE)
 base_proc_SRC = tests/unit/base_proc.c $(BASE)
+base_opt_SRC = tests/unit/base_opt.c lib/base/opt.c lib/base/optgen.c $(BASE)
+base_opt_LIBS = -lpopt
 base_sock_SRC = tests/unit/base_sock.c lib/base/sock.c $(BASE)
 base_progress_SRC = tests/unit/base_progress.c lib/base/progress.c $(BASE)
+wire_frame_SRC = tests/unit/wire_frame.c $(WIRE) $(BASE)
+wire_msg_SRC = tests/unit/wire_msg.c $(WIRE) $(BASE)
 base_sha256_SRC = tests/unit/base_sha256.c $(BASE) lib/base/sha256.c
 base_sha256_LIBS = -lcrypto
 guest_bzimage_SRC = tests/unit/guest_bzimage.c $(BASE) \
 		    lib/guest/bzimage.c lib/guest/raw.c
 guest_bzimage_LIBS = -larchive
+guest_deb_SRC = tests/unit/guest_deb.c $(BASE) $(GUEST) lib/base/progress.c
+guest_deb_LIBS = -larchive -lkmod -ljansson -lcrypto
+guest_initramfs_SRC = tests/unit/guest_initramfs.c $(BASE) $(GUEST) \
+		      lib/base/progress.c
+guest_initramfs_LIBS = -larchive -lkmod -ljansson -lcrypto
 
 # The agent, built like any other program, which the tests talk to.
 agent_native_SRC = $(agent_SRC)
@@ -33,6 +44,7 @@ agent_flow_SRC = tests/unit/agent_flow.c $(WIRE) $(BASE)
 agent_breach_SRC = tests/unit/agent_breach.c lib/base/sock.c $(WIRE) $(BASE)
 host_mux_SRC = tests/unit/host_mux.c lib/host/mux.c lib/base/sock.c $(WIRE) $(BASE)
 agent_tty_SRC = tests/unit/agent_tty.c $(WIRE) $(BASE)
+agent_user_SRC = tests/unit/agent_user.c agent/user.c $(BASE)
 agent_run_SRC = tests/unit/agent_run.c $(WIRE) $(BASE)
 
 BENCH = bench_exec

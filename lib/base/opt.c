@@ -81,10 +81,11 @@ static int list_add(struct opt_list *l, const char *word, struct err *e)
 
 /* @word is popt's copy, ours to keep: option texts live as long as the
  * process. */
-static int store(const struct opt *o, const char *word, struct err *e)
+static int store(const struct opt *o, char *word, struct err *e)
 {
 	uint64_t max = o->max ? o->max : UINT64_MAX;
 	char name[64];
+	int r = -EINVAL;
 
 	snprintf(name, sizeof(name), "--%s", o->name);
 	switch (o->kind) {
@@ -97,11 +98,14 @@ static int store(const struct opt *o, const char *word, struct err *e)
 	case OPT_TEXTS:
 		return list_add(o->out, word, e);
 	case OPT_COUNT:
-		return str_u64(str_of(word), o->min, max, o->out, name, e);
+		r = str_u64(str_of(word), o->min, max, o->out, name, e);
+		break;
 	case OPT_BYTES:
-		return str_size(str_of(word), o->min, max, o->out, name, e);
+		r = str_size(str_of(word), o->min, max, o->out, name, e);
+		break;
 	}
-	return err_set(e, EINVAL, "%s: unknown kind of option", name);
+	free(word);
+	return r;
 }
 
 static int parse_error(poptContext ctx, int rc, struct err *e)
@@ -115,11 +119,27 @@ static int parse_error(poptContext ctx, int rc, struct err *e)
 	return err_set(e, EINVAL, "option %s: %s", word, poptStrerror(rc));
 }
 
+/* The words that are left belong to popt's context, and live, as we promise,
+ * as long as the process: so all contexts do. */
+static int keep(poptContext ctx, struct err *e)
+{
+	static poptContext *kept;
+	static size_t n;
+	poptContext *more = reallocarray(kept, n + 1, sizeof(*kept));
+
+	if (!more) {
+		poptFreeContext(ctx);
+		return err_sys(e, ENOMEM, "cannot read the command line");
+	}
+	kept = more;
+	kept[n++] = ctx;
+	return 0;
+}
+
 /* Parse the words argv[1..] with @t; what is left goes to r->argv. */
 static int parse_with(struct table *t, int argc, const char *const *argv,
 		      struct opt_result *r, struct err *e)
 {
-	/* The context is never freed: the words that are left belong to it. */
 	poptContext ctx = poptGetContext(NULL, argc,
 					 (const char **)(uintptr_t)argv,
 					 t->popt, POPT_CONTEXT_POSIXMEHARDER);
@@ -128,6 +148,8 @@ static int parse_with(struct table *t, int argc, const char *const *argv,
 
 	if (!ctx)
 		return err_sys(e, ENOMEM, "cannot read the command line");
+	if (keep(ctx, e) < 0)
+		return -ENOMEM;
 	while ((rc = poptGetNextOpt(ctx)) > 0) {
 		char *word = poptGetOptArg(ctx);
 		int ret = 0;

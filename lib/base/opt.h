@@ -76,8 +76,8 @@ struct opt_result {
 	bool list;		 /* hidden --list-options */
 };
 
-/* Parse; options end at the first other word or at "--".  0, or -EINVAL with
- * @e filled (the offending word, and the remedy). */
+/* Parse; options end at the first other word or at "--".  0, or -EINVAL or
+ * -ERANGE with @e filled (the offending word, and the remedy). */
 int opt_parse(const struct opt_prog *p, int argc, const char *const *argv,
 	      struct opt_result *r, struct err *e);
 

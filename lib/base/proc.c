@@ -112,12 +112,15 @@ static bool child_cred(const struct proc_cred *cred)
 
 static void child_signals(void)
 {
-	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	/* The kernel's sigaction for SIG_DFL is all zero.  By system call, for
+	 * the library keeps its hands on two signals that may be inherited
+	 * ignored. */
+	static const uint64_t dfl[4];
 	sigset_t none;
 	int i;
 
 	for (i = 1; i < NSIG; i++)
-		sigaction(i, &dfl, NULL);
+		syscall(SYS_rt_sigaction, i, dfl, NULL, 8);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
