@@ -6,7 +6,7 @@
 # ---- unit tests: tests/unit/NAME.c becomes $(O)/bin/NAME --------------------
 
 UNIT = base_err base_buf base_str base_io base_proc base_sock base_opt \
-       base_progress wire_frame wire_msg \
+       base_progress wire_frame wire_msg wire_client \
        agent_user agent_run agent_flow agent_breach agent_tty host_mux \
        kvm_check kvm_tiny base_sha256 guest_bzimage guest_deb \
        guest_initramfs
@@ -26,6 +26,7 @@ base_opt_LIBS = -lpopt
 base_sock_SRC = tests/unit/base_sock.c lib/base/sock.c $(BASE)
 base_progress_SRC = tests/unit/base_progress.c lib/base/progress.c $(BASE)
 wire_frame_SRC = tests/unit/wire_frame.c $(WIRE) $(BASE)
+wire_client_SRC = tests/unit/wire_client.c lib/wire/client.c $(WIRE) $(BASE)
 wire_msg_SRC = tests/unit/wire_msg.c $(WIRE) $(BASE)
 base_sha256_SRC = tests/unit/base_sha256.c $(BASE) lib/base/sha256.c
 base_sha256_LIBS = -lcrypto
@@ -59,13 +60,16 @@ bench-programs: $(BENCH:%=$(O)/bin/%)
 
 # ---- fuzzers: tests/fuzz/NAME.c and what it fuzzes, by clang's libFuzzer ----
 
-FUZZERS = bzimage frame request user numbers
+FUZZERS = bzimage frame request user numbers agent mux
 
 bzimage_FUZZ = tests/fuzz/bzimage.c lib/guest/bzimage.c lib/guest/raw.c $(BASE)
 bzimage_FUZZ_LIBS = -larchive
 frame_FUZZ = tests/fuzz/frame.c $(WIRE) $(BASE)
 request_FUZZ = tests/fuzz/request.c $(WIRE) $(BASE)
 user_FUZZ = tests/fuzz/user.c agent/user.c $(BASE)
+agent_FUZZ = tests/fuzz/agent.c agent/cgroup.c $(WIRE) $(BASE)
+mux_FUZZ = tests/fuzz/mux.c lib/host/mux.c lib/base/sock.c agent/cgroup.c \
+	   $(WIRE) $(BASE)
 numbers_FUZZ = tests/fuzz/numbers.c $(BASE)
 
 FUZZ_FLAGS = -g -O1 -fsanitize=fuzzer,address,undefined \

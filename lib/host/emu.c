@@ -92,7 +92,8 @@ static int lock_file(const char *iso_root, const char *name, const char *file,
 }
 
 /* Fork the supervisor and hear how it went. */
-static int launch(const struct emu_config *c, int lock, struct err *e)
+static int launch(const struct emu_config *c, int lock, int starting,
+		  struct err *e)
 {
 	struct err report;
 	int p[2];
@@ -104,7 +105,7 @@ static int launch(const struct emu_config *c, int lock, struct err *e)
 	pid = fork();
 	if (pid == 0) {
 		close(p[0]);
-		emu_supervise(c, lock, p[1]);
+		emu_supervise(c, &(struct emu_handed){ lock, starting, p[1] });
 	}
 	close(p[1]);
 	if (pid < 0) {
@@ -139,7 +140,8 @@ int emu_start(const struct emu_config *c, bool *already, struct err *e)
 	if (r < 0)
 		return r;
 	/* Whoever starts it holds this one, so that a second `up` waits until
-	 * the first knows how it went. */
+	 * the first knows how it went; and the supervisor, until it listens,
+	 * so that one whose `up` was killed is not taken for one that ends. */
 	starting = lock_file(c->iso_root, c->name, "up.lock", true, e);
 	if (starting < 0)
 		return starting;
@@ -158,7 +160,7 @@ int emu_start(const struct emu_config *c, bool *already, struct err *e)
 	r = io_sweep_tmp(dir, e);
 	if (r == 0)
 		r = disk_make(disk, c->disk, e);
-	return r < 0 ? r : launch(c, lock, e);
+	return r < 0 ? r : launch(c, lock, starting, e);
 }
 
 /* ---- reaching it ---- */

@@ -56,9 +56,15 @@ int emu_is_up(const char *iso_root, const char *name, struct err *e);
 
 /* ---- supervise.c ---- */
 
-/* Become the supervisor: bring the machine up, report to @report (one struct
- * err, num 0 when it is up), serve until its end.  Owns both descriptors. */
-void emu_supervise(const struct emu_config *c, int lock, int report)
+/* What the supervisor is handed, and owns. */
+struct emu_handed {
+	int lock;     /* held until its end */
+	int starting; /* the lock of those who start it: until it listens */
+	int report;   /* gets one struct err, num 0 when the machine is up */
+};
+
+/* Become the supervisor: bring the machine up, report, serve until its end. */
+void emu_supervise(const struct emu_config *c, const struct emu_handed *h)
 	__attribute__((noreturn));
 
 /* ---- view.c ---- */

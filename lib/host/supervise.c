@@ -47,6 +47,7 @@ struct supervisor {
 	struct console console;
 	uint64_t deadline; /* UINT64_MAX: none */
 	bool reported;
+	int starting; /* see struct emu_handed */
 	int report;
 	struct mux mux;
 };
@@ -219,11 +220,13 @@ static int serve(struct supervisor *s, struct err *e)
 
 /* Away from the terminal, the shell and everything that was inherited: a pipe
  * of whoever called `iso-host up` must not stay open for as long as we live. */
-static int detach(struct supervisor *s, int lock, struct err *e)
+static int detach(struct supervisor *s, const struct emu_handed *h,
+		  struct err *e)
 {
 	mem_auto char *log = str_path(s->dir, "host.log");
 	int null = open("/dev/null", O_RDWR);
-	int fd;
+	int handed[] = { h->lock, h->starting, h->report };
+	int fd, i;
 
 	if (!log || null < 0)
 		return err_sys(e, errno, "cannot detach");
@@ -235,14 +238,16 @@ static int detach(struct supervisor *s, int lock, struct err *e)
 	dup2(null, STDIN_FILENO);
 	dup2(fd, STDOUT_FILENO);
 	dup2(fd, STDERR_FILENO);
-	/* 3: the lock, held until we end; 4: the report. */
-	lock = fcntl(lock, F_DUPFD_CLOEXEC, 16);
-	s->report = fcntl(s->report, F_DUPFD_CLOEXEC, 16);
-	if (lock < 0 || s->report < 0 || dup3(lock, 3, O_CLOEXEC) < 0 ||
-	    dup3(s->report, 4, O_CLOEXEC) < 0)
-		return err_sys(e, errno, "cannot detach");
-	s->report = 4;
-	syscall(SYS_close_range, 5, ~0U, 0);
+	/* Up, out of the way, then down in their order to 3, 4, 5. */
+	for (i = 0; i < 3; i++)
+		handed[i] = fcntl(handed[i], F_DUPFD_CLOEXEC, 16);
+	for (i = 0; i < 3; i++) {
+		if (handed[i] < 0 || dup3(handed[i], 3 + i, O_CLOEXEC) < 0)
+			return err_sys(e, errno, "cannot detach");
+	}
+	s->starting = 4;
+	s->report = 5;
+	syscall(SYS_close_range, 6, ~0U, 0);
 	return 0;
 }
 
@@ -264,21 +269,23 @@ static int take_signals(struct supervisor *s, struct err *e)
 static int bring_up(struct supervisor *s, struct err *e)
 {
 	mem_auto char *path = str_path(s->dir, "agent.sock");
-	int listen, r;
+	fd_auto int listen = -1;
+	int r;
 
 	if (!path)
 		return err_sys(e, ENOMEM, "socket");
+	listen = sock_listen(path, e);
+	if (listen < 0)
+		return listen;
+	fd_close(&s->starting);
 	r = emu_view(s->c, s->dir, e);
 	if (r == 0)
 		r = machine_start(&s->machine, s->c, s->dir, &s->mux.agent,
 				  &s->console.fd, e);
 	if (r < 0)
 		return r;
-	listen = sock_listen(path, e);
-	if (listen < 0)
-		return listen;
 	console_rotate(&s->console, s->dir);
-	mux_init(&s->mux, s->mux.agent, listen);
+	mux_init(&s->mux, s->mux.agent, fd_steal(&listen));
 	return 0;
 }
 
@@ -296,7 +303,7 @@ static void remove_names(const struct supervisor *s)
 	}
 }
 
-void emu_supervise(const struct emu_config *c, int lock, int report_fd)
+void emu_supervise(const struct emu_config *c, const struct emu_handed *h)
 {
 	static struct supervisor s;
 	struct err e = ERR_INIT;
@@ -308,10 +315,11 @@ void emu_supervise(const struct emu_config *c, int lock, int report_fd)
 		.sigfd = -1,
 		.machine = MACHINE_INIT,
 		.console = CONSOLE_INIT,
-		.report = report_fd,
+		.starting = h->starting,
+		.report = h->report,
 		.mux = { .agent = -1, .listen = -1 },
 	};
-	r = s.dir ? detach(&s, lock, &e) : err_sys(&e, ENOMEM, "directory");
+	r = s.dir ? detach(&s, h, &e) : err_sys(&e, ENOMEM, "directory");
 	if (r == 0)
 		r = take_signals(&s, &e);
 	if (r == 0)

@@ -44,6 +44,7 @@ struct relay {
 	int sigfd;
 	bool tty;
 	bool in_open;
+	bool stopping; /* as soon as everything is sent */
 	uint32_t in_credit;
 	struct sink sink[2];
 	struct buf out;
@@ -60,6 +61,27 @@ static const int forwarded[] = {
 	SIGWINCH,
 };
 
+/* One frame and not a byte more, for what is behind it is for wire_run(). */
+static int read_frame(int conn, struct wire_reader *in, struct wire_frame *f,
+		      struct err *e)
+{
+	uint8_t piece[WIRE_PAYLOAD_MAX];
+	size_t want = WIRE_HEADER;
+	ssize_t n;
+	int r;
+
+	wire_reader_init(in, WIRE_AGENT);
+	while ((r = wire_next(in, f, e)) == 0) {
+		n = io_read_full(conn, piece, want);
+		if (n != (ssize_t)want)
+			return err_sys(e, n < 0 ? (int)-n : ECONNRESET,
+				       "no greeting from the agent");
+		wire_feed(in, piece, want);
+		want = wire_get16(in->data);
+	}
+	return r < 0 ? r : 0;
+}
+
 int wire_greet(int conn, struct err *e)
 {
 	/* Too big for a small stack, and only needed here for one frame. */
@@ -70,20 +92,14 @@ int wire_greet(int conn, struct err *e)
 
 	if (!in || wire_put_hello(&b, "isokit " ISO_VERSION) < 0)
 		return err_sys(e, ENOMEM, "cannot greet the agent");
-	/* If nobody takes it, what they said before they left says why. */
 	r = io_write_full(conn, b.data, b.len);
-	r = r == -EPIPE ? 0 : r;
-	wire_reader_init(in, WIRE_AGENT);
-	while (r == 0 && (r = wire_next(in, &f, e)) == 0) {
-		r = wire_read(in, conn);
-		if (r == 0)
-			r = -ECONNRESET;
-		r = r > 0 ? 0 : r;
-	}
-	if (r == -EPROTO)
-		return r;
+	/* One that sends us away does not wait for our greeting, but what it
+	 * said is there to be read. */
+	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
+		return err_sys(e, -r, "cannot greet the agent");
+	r = read_frame(conn, in, &f, e);
 	if (r < 0)
-		return err_sys(e, -r, "no greeting from the agent");
+		return r;
 	if (f.type == WIRE_ERROR) {
 		wire_get_error(&f, e);
 		return -ECONNABORTED;
@@ -120,6 +136,10 @@ static void flush_out(struct relay *r)
 	r->out_off += (size_t)n;
 	if (out_pending(r) == 0) {
 		buf_clear(&r->out);
+		r->out_off = 0;
+	} else if (r->out_off > OUT_HIGH) {
+		/* There may always be something: it must not grow. */
+		buf_shift(&r->out, r->out_off);
 		r->out_off = 0;
 	}
 }
@@ -168,13 +188,7 @@ static void take_signal(struct relay *r)
 	 * ignores SIGTSTP: it takes SIGSTOP to stop it. */
 	wire_put_u32(&r->out, WIRE_SIGNAL, 0, STREAM,
 		     si.ssi_signo == SIGTSTP ? SIGSTOP : si.ssi_signo);
-	if (si.ssi_signo == SIGTSTP) {
-		io_write_full(r->conn, r->out.data + r->out_off,
-			      out_pending(r));
-		buf_clear(&r->out);
-		r->out_off = 0;
-		raise(SIGSTOP);
-	}
+	r->stopping = si.ssi_signo == SIGTSTP;
 }
 
 /* ---- from the agent ---- */
@@ -315,7 +329,8 @@ static void want(const struct relay *r, struct pollfd pf[static P_N])
 		pf[P_CONN].events |= POLLOUT;
 	pf[P_SIG] = (struct pollfd){ r->sigfd, POLLIN, 0 };
 	pf[P_IN] = (struct pollfd){ -1, POLLIN, 0 };
-	if (r->in_open && r->in_credit && out_pending(r) < OUT_HIGH)
+	if (r->in_open && r->in_credit && !r->stopping &&
+	    out_pending(r) < OUT_HIGH)
 		pf[P_IN].fd = STDIN_FILENO;
 	for (i = 0; i < 2; i++) {
 		const struct sink *s = &r->sink[i];
@@ -347,6 +362,11 @@ static void serve(struct relay *r, const struct pollfd pf[static P_N])
 		read_conn(r);
 	if (!r->done && out_pending(r))
 		flush_out(r);
+	/* Not before the command hears of it, nor in the middle of a frame. */
+	if (r->stopping && (r->done || !out_pending(r))) {
+		r->stopping = false;
+		raise(SIGSTOP);
+	}
 }
 
 static bool finished(const struct relay *r)
@@ -382,12 +402,17 @@ static void sink_init(struct sink *s, int fd)
 
 static int block_signals(sigset_t *old)
 {
+	struct sigaction sa;
 	sigset_t set;
 	size_t i;
 
 	sigemptyset(&set);
-	for (i = 0; i < ARRAY_SIZE(forwarded); i++)
-		sigaddset(&set, forwarded[i]);
+	/* What is ignored here (nohup, a shell's background) is ignored. */
+	for (i = 0; i < ARRAY_SIZE(forwarded); i++) {
+		if (sigaction(forwarded[i], NULL, &sa) == 0 &&
+		    sa.sa_handler != SIG_IGN)
+			sigaddset(&set, forwarded[i]);
+	}
 	sigprocmask(SIG_BLOCK, &set, old);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }

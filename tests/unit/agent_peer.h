@@ -24,7 +24,7 @@
 #include "wire/msg.h"
 
 #define RUNS_MAX 4096
-#define GIVE_UP_MS 4000
+#define GIVE_UP_MS 30000
 
 /* One command. */
 struct run {
