@@ -65,7 +65,7 @@ AGENT_LDFLAGS = -static -Wl,--gc-sections,-z,relro,-z,noexecstack
 BASE = lib/base/err.c lib/base/fd.c lib/base/buf.c lib/base/str.c \
        lib/base/io.c lib/base/proc.c lib/base/clock.c
 TOOL = $(BASE) lib/base/opt.c lib/base/optgen.c lib/base/progress.c bin/tool.c
-WIRE = lib/wire/frame.c lib/wire/msg.c
+WIRE = lib/wire/frame.c lib/wire/msg.c lib/wire/flow.c
 
 PROGRAMS = iso-kernel iso-host
 DEMOS = vcpu-hello

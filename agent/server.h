@@ -19,6 +19,7 @@
 
 #include "agent/loop.h"
 #include "base/buf.h"
+#include "wire/flow.h"
 #include "wire/frame.h"
 #include "wire/msg.h"
 
@@ -46,7 +47,6 @@ struct conn {
 /* What a command writes to. */
 struct out_chan {
 	struct watch w; /* pipe's or terminal's read end; fd -1: closed */
-	uint32_t credit;
 	size_t left; /* of the process, once it has ended; else SIZE_MAX */
 	bool eof_sent;
 };
@@ -67,10 +67,10 @@ struct stream {
 	uint64_t cgroup; /* number of its cgroup; 0: none */
 	bool tty;
 	bool reset; /* the peer wants only EXIT */
+	struct wire_flow flow;
 
 	struct watch in_w;  /* pipe's or terminal's write end */
 	struct buf in;	    /* stdin the process has not taken yet */
-	uint32_t in_window; /* what the peer may still send */
 	uint32_t in_taken;  /* taken, not yet told to the peer */
 	bool in_eof;
 

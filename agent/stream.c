@@ -55,11 +55,10 @@ static struct stream *stream_new(struct conn *c, uint32_t id)
 		.request = BUF_INIT_MAX(WIRE_REQUEST_MAX),
 		.in_w = WATCH_INIT(in_ready),
 		.in = BUF_INIT_MAX(WIRE_WINDOW),
-		.in_window = WIRE_WINDOW,
+		.flow = WIRE_FLOW_INIT,
 	};
 	s->out[0].w = (struct watch)WATCH_INIT(stdout_ready);
 	s->out[1].w = (struct watch)WATCH_INIT(stderr_ready);
-	s->out[0].credit = s->out[1].credit = WIRE_WINDOW;
 	s->out[0].left = s->out[1].left = SIZE_MAX;
 	return s;
 }
@@ -101,8 +100,8 @@ static bool out_pump(struct stream *s, int i)
 {
 	struct out_chan *o = &s->out[i];
 	struct conn *c = s->conn;
-	size_t want = o->credit < WIRE_PAYLOAD_MAX ? o->credit :
-						     WIRE_PAYLOAD_MAX;
+	uint32_t *credit = &s->flow.credit[i];
+	size_t want = *credit < WIRE_PAYLOAD_MAX ? *credit : WIRE_PAYLOAD_MAX;
 	uint8_t *at;
 	ssize_t n;
 
@@ -138,7 +137,7 @@ static bool out_pump(struct stream *s, int i)
 	wire_header(at, WIRE_DATA, (uint8_t)(WIRE_STDOUT + i), s->id,
 		    (size_t)n);
 	c->out.len += WIRE_HEADER + (size_t)n;
-	o->credit -= (uint32_t)n;
+	*credit -= (uint32_t)n;
 	o->left -= (size_t)n;
 	return true;
 }
@@ -227,7 +226,7 @@ static void in_credit(struct stream *s)
 		return;
 	wire_put_u32(&s->conn->out, WIRE_CREDIT, WIRE_STDIN, s->id,
 		     s->in_taken);
-	s->in_window += s->in_taken;
+	s->flow.in_window += s->in_taken;
 	s->in_taken = 0;
 }
 
@@ -288,15 +287,9 @@ static void in_ready(struct watch *w, uint32_t events)
 
 static int on_data(struct stream *s, const struct wire_frame *f, struct err *e)
 {
-	if (f->channel != WIRE_STDIN || s->in_eof)
-		return f->channel == WIRE_STDIN && s->in_w.fd < 0 ? 0 :
-		       err_set(e, EPROTO, "protocol broken: data on channel %u "
-			       "of stream %u", f->channel, s->id);
-	if (f->len > s->in_window)
-		return err_set(e, EPROTO, "protocol broken: stream %u sent %u "
-			       "bytes past its window", s->id,
-			       f->len - s->in_window);
-	s->in_window -= f->len;
+	/* The command reads no more, of which the peer does not know yet. */
+	if (s->in_w.fd < 0)
+		return 0;
 	if (buf_add(&s->in, f->data, f->len) < 0)
 		return err_sys(e, ENOMEM, "cannot keep input");
 	in_push(s);
@@ -312,8 +305,11 @@ static void on_eof(struct stream *s, const struct wire_frame *f)
 		if (s->in.len == 0)
 			in_end(s);
 	} else {
-		/* The command's next write gets SIGPIPE, as it would at home. */
+		/* The command's next write gets SIGPIPE, as it would at home;
+		 * a terminal that nobody looks at any more hangs up. */
 		loop_close(&s->out[f->channel - WIRE_STDOUT].w);
+		if (s->tty)
+			loop_close(&s->in_w);
 		if (s->state == STREAM_EXITED)
 			drain(s);
 	}
@@ -321,25 +317,12 @@ static void on_eof(struct stream *s, const struct wire_frame *f)
 
 /* ---- frames ---- */
 
-static int on_credit(struct stream *s, const struct wire_frame *f,
-		     struct err *e)
+static void on_credit(struct stream *s, const struct wire_frame *f)
 {
-	uint32_t n = wire_get32(f->data);
-	struct out_chan *o;
-
-	if (f->channel == WIRE_STDIN)
-		return err_set(e, EPROTO,
-			       "protocol broken: credit for standard input");
-	o = &s->out[f->channel - WIRE_STDOUT];
-	if (n > WIRE_WINDOW - o->credit)
-		return err_set(e, EPROTO, "protocol broken: credit of %u on "
-			       "stream %u exceeds the window", n, s->id);
-	o->credit += n;
 	if (s->state == STREAM_EXITED)
 		drain(s);
 	else
-		loop_arm(&o->w, EPOLLIN);
-	return 0;
+		loop_arm(&s->out[f->channel - WIRE_STDOUT].w, EPOLLIN);
 }
 
 static void on_signal(struct stream *s, uint32_t sig)
@@ -385,61 +368,52 @@ static void on_reset(struct stream *s)
 	out_close(s, 1);
 }
 
-static int on_open(struct conn *c, const struct wire_frame *f, struct err *e)
+/* The first piece of a request.  NULL: refused, the peer is told. */
+static struct stream *on_new(struct conn *c, const struct wire_frame *f)
 {
-	struct stream *s = stream_find(c, f->stream);
+	struct stream *s = stream_new(c, f->stream);
 	struct err why = ERR_INIT;
 
-	if (s && s->state != STREAM_OPENING)
-		return err_set(e, EPROTO, "protocol broken: stream %u opened "
-			       "twice", f->stream);
-	if (!s) {
-		/* Late pieces of a request that was refused; others may have
-		 * been opened since. */
-		if (f->stream <= c->last)
-			return 0;
-		c->last = f->stream;
-		s = stream_new(c, f->stream);
-	}
-	if (!s) {
-		err_set(&why, EAGAIN, "%d commands are running, as many as can",
-			STREAMS_MAX);
-		return wire_put_error(&c->out, f->stream, &why);
-	}
+	c->last = f->stream;
+	if (s)
+		return s;
+	err_set(&why, EAGAIN, "%d commands are running, as many as can",
+		STREAMS_MAX);
+	wire_put_error(&c->out, f->stream, &why);
+	return NULL;
+}
+
+static void on_open(struct stream *s, const struct wire_frame *f)
+{
+	struct err why = ERR_INIT;
+
 	if (buf_add(&s->request, f->data, f->len) < 0) {
 		err_set(&why, E2BIG, "request longer than %u bytes",
 			WIRE_REQUEST_MAX);
 		fail(s, &why);
-	} else if (!(f->channel & WIRE_OPEN_MORE)) {
-		if (run_start(s, &why) < 0) {
-			fail(s, &why);
-			return 0;
-		}
-		s->state = STREAM_RUNNING;
-		buf_free(&s->request);
-		return wire_put_u32(&c->out, WIRE_STARTED, 0, s->id,
-				    (uint32_t)s->pid);
+		return;
 	}
-	return 0;
+	if (!s->flow.opened)
+		return;
+	if (run_start(s, &why) < 0) {
+		fail(s, &why);
+		return;
+	}
+	s->state = STREAM_RUNNING;
+	buf_free(&s->request);
+	wire_put_u32(&s->conn->out, WIRE_STARTED, 0, s->id, (uint32_t)s->pid);
 }
 
-int stream_frame(struct conn *c, const struct wire_frame *f, struct err *e)
+static int dispatch(struct stream *s, const struct wire_frame *f,
+		    struct err *e)
 {
-	struct stream *s;
-
-	if (f->type == WIRE_OPEN)
-		return on_open(c, f, e);
-	s = stream_find(c, f->stream);
-	if (!s && f->stream <= c->last)
-		return 0;
-	if (!s || (s->state == STREAM_OPENING && f->type != WIRE_RESET))
-		return err_set(e, EPROTO, "protocol broken: type %u on stream "
-			       "%u, which is not open", f->type, f->stream);
 	if (f->type == WIRE_DATA)
 		return on_data(s, f, e);
-	if (f->type == WIRE_CREDIT)
-		return on_credit(s, f, e);
-	if (f->type == WIRE_EOF)
+	if (f->type == WIRE_OPEN)
+		on_open(s, f);
+	else if (f->type == WIRE_CREDIT)
+		on_credit(s, f);
+	else if (f->type == WIRE_EOF)
 		on_eof(s, f);
 	else if (f->type == WIRE_SIGNAL)
 		on_signal(s, wire_get32(f->data));
@@ -448,6 +422,24 @@ int stream_frame(struct conn *c, const struct wire_frame *f, struct err *e)
 	else
 		on_reset(s);
 	return 0;
+}
+
+int stream_frame(struct conn *c, const struct wire_frame *f, struct err *e)
+{
+	struct stream *s = stream_find(c, f->stream);
+	int r;
+
+	/* What crosses the stream's end on the way means nothing any more. */
+	if (!s && f->stream <= c->last)
+		return 0;
+	if (!s && f->type != WIRE_OPEN)
+		return wire_flow_not_open(f, e);
+	if (!s)
+		s = on_new(c, f);
+	if (!s)
+		return 0;
+	r = wire_flow_in(&s->flow, f, e);
+	return r < 0 ? r : dispatch(s, f, e);
 }
 
 /* ---- ends ---- */

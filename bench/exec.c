@@ -81,10 +81,16 @@ static int by_value(const void *a, const void *b)
 
 static void print(const char *what, uint64_t *ns)
 {
+	static const size_t percentile[] = { 50, 90, 99 };
+	size_t i, at;
+
 	qsort(ns, ROUNDS, sizeof(*ns), by_value);
-	printf("%-40s %8.3f %8.3f %8.3f\n", what, (double)ns[ROUNDS / 2] / 1e6,
-	       (double)ns[ROUNDS * 9 / 10] / 1e6,
-	       (double)ns[ROUNDS * 99 / 100] / 1e6);
+	printf("%-40s", what);
+	for (i = 0; i < 3; i++) {
+		at = ROUNDS * percentile[i] / 100;
+		printf(" %8.3f", (double)ns[at] / 1e6);
+	}
+	putchar('\n');
 }
 
 static void measure(int conn, const char *const *argv)

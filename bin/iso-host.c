@@ -166,7 +166,7 @@ static int start_emulated(void)
 {
 	host_kernel_auto struct host_kernel k = HOST_KERNEL_INIT;
 	host_shares_auto struct host_shares shares = HOST_SHARES_INIT;
-	struct emu_config c;
+	struct emu_config c = { .name = opt_name };
 	struct err e = ERR_INIT;
 	uint64_t from = clock_now();
 	bool already = false;

@@ -18,7 +18,7 @@
 
 static bool allow_floating, insecure, quiet, prune;
 static const char *ca, *platform = "linux/amd64";
-static uint64_t json_fd = NO_FD, stall = REGISTRY_STALL;
+static uint64_t json_fd = NO_FD, stall = REGISTRY_STALL, tries = REGISTRY_TRIES;
 
 static int wrong(const struct err *e)
 {
@@ -78,7 +78,8 @@ static int run_pull(struct ref *ref, const struct platform *p)
 				  .platform = *p,
 				  .registry = { .ca = ca,
 						.insecure = insecure,
-						.stall = (unsigned int)stall },
+						.stall = (unsigned int)stall,
+						.tries = (unsigned int)tries },
 				  .on_event = pulltalk_event,
 				  .arg = &talk };
 	mem_auto char *name = NULL;
@@ -161,6 +162,13 @@ static const struct opt options[] = {
 	  .help = "silence after which to try again (30)",
 	  .min = 1,
 	  .max = 3600 },
+	{ .name = "tries",
+	  .kind = OPT_COUNT,
+	  .out = &tries,
+	  .arg = "N",
+	  .help = "failures in a row after which to give up (8)",
+	  .min = 1,
+	  .max = 1000 },
 	{ .name = "json-fd",
 	  .kind = OPT_COUNT,
 	  .out = &json_fd,

@@ -89,7 +89,7 @@ def make_layers(specs):
     for seed, spec in enumerate(specs):
         parts = spec.split(":")
         size = size_of(parts[0])
-        pack = parts[1] if len(parts) > 1 else "gzip"
+        pack = parts[1] if len(parts) > 1 and parts[1] else "gzip"
         kind = parts[2] if len(parts) > 2 else "mixed"
         tar = layer_tar(size, kind, seed)
         yield pack, sha(tar), PACK[pack](tar)

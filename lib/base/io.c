@@ -239,7 +239,8 @@ static int remove_children(struct removal *rm, int fd, int depth)
 	if (depth == 0)
 		rm->top = fd;
 	while (r == 0 && (d = readdir(dir))) {
-		if (strcmp(d->d_name, ".") && strcmp(d->d_name, ".."))
+		if (strcmp(d->d_name, ".") != 0 &&
+		    strcmp(d->d_name, "..") != 0)
 			r = remove_entry(rm, fd, d->d_name, depth + 1);
 	}
 	closedir(dir);

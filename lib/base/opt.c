@@ -125,7 +125,7 @@ static int keep(poptContext ctx, struct err *e)
 {
 	static poptContext *kept;
 	static size_t n;
-	poptContext *more = reallocarray(kept, n + 1, sizeof(*kept));
+	poptContext *more = reallocarray(kept, n + 1, sizeof(poptContext));
 
 	if (!more) {
 		poptFreeContext(ctx);

@@ -36,8 +36,6 @@
 #define KEEP_MAX 8
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-extern char **environ;
-
 struct child {
 	const struct proc_spec *spec;
 	const char *const *envp;
@@ -384,7 +382,7 @@ int proc_run(const struct proc_spec *s, struct buf *out, struct err *e)
 	struct proc_spec spec = *s;
 	int op[2], ep[2];
 	char text[64];
-	int status, r;
+	int status = 0, r;
 
 	if (pipe2(op, O_CLOEXEC) < 0)
 		return err_sys(e, errno, "cannot make a pipe");

@@ -118,15 +118,19 @@ static void follow(int fd, uint64_t size, struct progress *p)
 {
 	FILE *f = fdopen(fd, "r");
 	char line[512];
-	double percent;
+	char *end;
 
 	if (!f) {
 		close(fd);
 		return;
 	}
 	while (fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "dlstatus:%*d:%lf:", &percent) == 1 &&
-		    percent >= 0 && percent <= 100)
+		/* dlstatus:NUMBER:PERCENT:TEXT */
+		const char *at = strncmp(line, "dlstatus:", 9) == 0 ?
+					 strchr(line + 9, ':') : NULL;
+		double percent = at ? strtod(at + 1, &end) : -1;
+
+		if (percent >= 0 && percent <= 100 && *end == ':')
 			progress_update(
 				p, (uint64_t)(percent / 100 * (double)size));
 	}

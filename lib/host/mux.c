@@ -116,8 +116,7 @@ static struct mux_slot *slot_new(struct mux *m, struct mux_client *c,
 			.id = id,
 			.client_id = client_id,
 			.owner = c,
-			.in_window = WIRE_WINDOW,
-			.out_credit = { WIRE_WINDOW, WIRE_WINDOW },
+			.flow = WIRE_FLOW_INIT,
 		};
 		return s;
 	}
@@ -152,6 +151,18 @@ static void client_drop(struct mux *m, size_t i)
 	m->clients[i] = NULL;
 }
 
+/* One too many is told so, and not merely cut off. */
+static void refuse(int fd)
+{
+	buf_auto struct buf b = BUF_INIT_MAX(1024);
+	struct err why = ERR_INIT;
+
+	err_set(&why, EAGAIN, "%d clients are connected, as many as can",
+		MUX_CLIENTS_MAX);
+	if (wire_put_error(&b, 0, &why) == 0)
+		(void)!send(fd, b.data, b.len, MSG_NOSIGNAL);
+}
+
 static void client_accept(struct mux *m)
 {
 	fd_auto int fd = accept4(m->listen, NULL, NULL,
@@ -164,85 +175,30 @@ static void client_accept(struct mux *m)
 	for (i = 0; i < MUX_CLIENTS_MAX && m->clients[i]; i++)
 		;
 	c = i < MUX_CLIENTS_MAX ? calloc(1, sizeof(*c)) : NULL;
-	if (!c)
+	if (!c) {
+		refuse(fd);
 		return;
+	}
 	c->fd = fd_steal(&fd);
 	c->out = (struct buf)BUF_INIT;
 	wire_reader_init(&c->in, WIRE_CLIENT);
 	m->clients[i] = c;
 }
 
-static int client_open(struct mux *m, struct mux_client *c,
-		       const struct wire_frame *f, struct err *e)
+/* The first piece of a request.  NULL: refused, the client is told. */
+static struct mux_slot *client_new(struct mux *m, struct mux_client *c,
+				   const struct wire_frame *f)
 {
-	struct mux_slot *s = slot_find(m, c, f->stream);
+	struct mux_slot *s = slot_new(m, c, f->stream);
 	struct err why = ERR_INIT;
 
-	if (s && !s->opening)
-		return err_set(e, EPROTO, "protocol broken: stream %u opened "
-			       "twice", f->stream);
-	/* Late pieces of a request that was refused. */
-	if (!s && f->stream <= c->last)
-		return 0;
-	if (!s) {
-		c->last = f->stream;
-		s = slot_new(m, c, f->stream);
-	}
+	c->last = f->stream;
 	if (s)
-		s->opening = f->channel & WIRE_OPEN_MORE;
-	if (s)
-		return wire_put(&m->out, f->type, f->channel, s->id, f->data,
-				f->len);
+		return s;
 	err_set(&why, EAGAIN, "%d commands are running, as many as can",
 		MUX_SLOTS);
-	return wire_put_error(&c->out, f->stream, &why);
-}
-
-static int client_data(struct mux_slot *s, const struct wire_frame *f,
-		       struct err *e)
-{
-	if (f->channel != WIRE_STDIN || s->in_eof)
-		return err_set(e, EPROTO, "protocol broken: data on channel %u "
-			       "of stream %u", f->channel, f->stream);
-	if (f->len > s->in_window)
-		return err_set(e, EPROTO, "protocol broken: stream %u sent %u "
-			       "bytes past its window", f->stream,
-			       f->len - s->in_window);
-	s->in_window -= f->len;
-	return 0;
-}
-
-static int client_credit(struct mux_slot *s, const struct wire_frame *f,
-			 struct err *e)
-{
-	uint32_t n = wire_get32(f->data);
-	uint32_t *credit;
-
-	if (f->channel == WIRE_STDIN)
-		return err_set(e, EPROTO,
-			       "protocol broken: credit for standard input");
-	credit = &s->out_credit[f->channel - WIRE_STDOUT];
-	if (n > WIRE_WINDOW - *credit)
-		return err_set(e, EPROTO, "protocol broken: credit of %u on "
-			       "stream %u exceeds the window", n, f->stream);
-	*credit += n;
-	return 0;
-}
-
-/* What a stream's frame must be for the agent to take it; see stream.c. */
-static int client_check(struct mux_slot *s, const struct wire_frame *f,
-			struct err *e)
-{
-	if (s->opening && f->type != WIRE_RESET)
-		return err_set(e, EPROTO, "protocol broken: type %u on stream "
-			       "%u, which is not open", f->type, f->stream);
-	if (f->type == WIRE_DATA)
-		return client_data(s, f, e);
-	if (f->type == WIRE_CREDIT)
-		return client_credit(s, f, e);
-	if (f->type == WIRE_EOF && f->channel == WIRE_STDIN)
-		s->in_eof = true;
-	return 0;
+	wire_put_error(&c->out, f->stream, &why);
+	return NULL;
 }
 
 static int client_stream(struct mux *m, struct mux_client *c,
@@ -251,13 +207,16 @@ static int client_stream(struct mux *m, struct mux_client *c,
 	struct mux_slot *s = slot_find(m, c, f->stream);
 	int r;
 
-	/* Frames that cross the stream's end on the way are no error. */
+	/* What crosses the stream's end on the way means nothing any more. */
 	if (!s && f->stream <= c->last)
 		return 0;
+	if (!s && f->type != WIRE_OPEN)
+		return wire_flow_not_open(f, e);
 	if (!s)
-		return err_set(e, EPROTO, "protocol broken: type %u on stream "
-			       "%u, which is not open", f->type, f->stream);
-	r = client_check(s, f, e);
+		s = client_new(m, c, f);
+	if (!s)
+		return 0;
+	r = wire_flow_in(&s->flow, f, e);
 	return r < 0 ? r : wire_put(&m->out, f->type, f->channel, s->id,
 				    f->data, f->len);
 }
@@ -278,8 +237,6 @@ static int client_frame(struct mux *m, struct mux_client *c,
 	if (f->stream == 0)
 		return f->type == WIRE_PONG ? 0 :
 		       err_set(e, EPROTO, "protocol broken: second HELLO");
-	if (f->type == WIRE_OPEN)
-		return client_open(m, c, f, e);
 	return client_stream(m, c, f, e);
 }
 
@@ -324,21 +281,6 @@ static bool client_serve(struct mux *m, struct mux_client *c, short revents)
 
 /* ---- the agent ---- */
 
-/* Keep account of what the agent sent and what it took. */
-static void agent_account(struct mux_slot *s, const struct wire_frame *f)
-{
-	uint32_t *v, n;
-
-	if (f->type == WIRE_DATA && f->channel != WIRE_STDIN) {
-		v = &s->out_credit[f->channel - WIRE_STDOUT];
-		*v -= f->len < *v ? f->len : *v;
-	} else if (f->type == WIRE_CREDIT && f->channel == WIRE_STDIN) {
-		n = wire_get32(f->data);
-		s->in_window += n < WIRE_WINDOW - s->in_window ?
-					n : WIRE_WINDOW - s->in_window;
-	}
-}
-
 static int agent_frame(struct mux *m, const struct wire_frame *f,
 		       struct err *e)
 {
@@ -358,7 +300,7 @@ static int agent_frame(struct mux *m, const struct wire_frame *f,
 	s = slot_of(m, f->stream);
 	if (!s)
 		return 0;
-	agent_account(s, f);
+	wire_flow_out(&s->flow, f);
 	if (s->owner)
 		r = wire_put(&s->owner->out, f->type, f->channel, s->client_id,
 			     f->data, f->len);

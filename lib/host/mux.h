@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "wire/flow.h"
 #include "wire/frame.h"
 
 struct err;
@@ -35,10 +36,7 @@ struct mux_slot {
 	uint32_t id;		  /* there; 0: free */
 	uint32_t client_id;	  /* at the client */
 	struct mux_client *owner; /* NULL: gone, waiting for its EXIT */
-	bool opening;		  /* more pieces of the request follow */
-	bool in_eof;		  /* the client's input has ended */
-	uint32_t in_window;	  /* what the client may still send */
-	uint32_t out_credit[2];	  /* what the agent may still send */
+	struct wire_flow flow;
 };
 
 struct mux {

@@ -12,8 +12,6 @@
 #include "base/err.h"
 #include "base/fd.h"
 
-extern char **environ;
-
 static mode_t current_umask(void)
 {
 	mode_t mask = umask(0);

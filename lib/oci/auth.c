@@ -109,7 +109,7 @@ static int token_over(struct registry *r, struct err *e)
 	case HTTP_PASSING:
 		http_error(&r->token, "the token server", e);
 		err_in(e, "%s", r->ref->host);
-		if (++r->token_tries >= REGISTRY_TRIES ||
+		if (++r->token_tries >= r->tries ||
 		    r->token.answer.retry_after > REGISTRY_WAIT_MAX)
 			return -e->num;
 		delay = http_backoff(&r->token, r->token_tries);

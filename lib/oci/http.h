@@ -33,6 +33,7 @@ struct http {
 	CURLM *multi;
 	struct http_opts opts;
 	struct http_req *first; /* those that wait or run; borrowed */
+	bool hashed;		/* certificates are found without reading all */
 	uint64_t received;	/* bytes of bodies, for the curious */
 };
 

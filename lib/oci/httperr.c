@@ -116,7 +116,7 @@ static int errno_of(enum http_fault f, long status)
 		return ENOENT;
 	if (f == HTTP_UNREACHED)
 		return EHOSTUNREACH;
-	return f == HTTP_PASSING ? EAGAIN : EPROTO;
+	return f == HTTP_PASSING ? EREMOTEIO : EPROTO;
 }
 
 int http_error(const struct http_req *q, const char *what, struct err *e)

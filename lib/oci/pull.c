@@ -210,7 +210,7 @@ static int pull_with(struct pull *p, struct desc *out, struct err *e)
 		mem_auto char *name = ref_name(p->spec->ref);
 
 		/* Most errors begin with it already. */
-		if (name && e && strncmp(e->text, name, strlen(name)) != 0)
+		if (name && strncmp(e->text, name, strlen(name)) != 0)
 			err_in(e, "%s", name);
 		return r;
 	}
@@ -250,6 +250,10 @@ static bool is_here(const struct pull_spec *spec, struct desc *out)
 
 int pull_image(const struct pull_spec *spec, struct desc *out, struct err *e)
 {
+	struct err unread = ERR_INIT;
+
+	if (!e)
+		e = &unread;
 	if (is_here(spec, out))
 		return 0;
 	switch (spec->ref->kind) {

@@ -27,7 +27,6 @@
 	"application/vnd.oci.image.manifest.v1+json, "                \
 	"application/vnd.docker.distribution.manifest.list.v2+json, " \
 	"application/vnd.docker.distribution.manifest.v2+json"
-#define TRIES_UNREACHED 3
 
 /* ---- opening ----------------------------------------------------------- */
 
@@ -73,6 +72,7 @@ int registry_open(struct registry *r, const struct ref *ref,
 	/* Who names a certificate wants it used. */
 	r->may_fall_back = o->insecure || (h.direct && !h.ca);
 	r->token_text.max = AUTH_TEXT_MAX;
+	r->tries = o->tries ? o->tries : REGISTRY_TRIES;
 	r->ca = ptr_steal(&ca);
 	return http_init(&r->http, &h, e);
 }
@@ -144,7 +144,7 @@ static int refused(struct registry *r, const struct http_req *q,
 			       "check name and tag: `skopeo list-tags "
 			       "docker://%s/%s`",
 			       r->ref->host, r->ref->repo);
-	return e ? -e->num : -EPROTO;
+	return -e->num;
 }
 
 static int untrusted(struct registry *r, const struct http_req *q,
@@ -179,22 +179,19 @@ static int try_later(struct registry *r, struct http_req *q,
 		     unsigned int *tries, uint64_t *delay, const char *what,
 		     struct err *e)
 {
-	unsigned int max = http_fault(q) == HTTP_PASSING ? REGISTRY_TRIES :
-							   TRIES_UNREACHED;
-
 	++*tries;
 	http_error(q, what, e);
 	if (q->answer.retry_after > REGISTRY_WAIT_MAX)
 		return err_fix(e, "again in %llu s, as the registry asks",
 			       (unsigned long long)q->answer.retry_after);
-	if (*tries >= max)
+	if (*tries >= r->tries)
 		return err_fix(e,
-			       "again later: %u tries in a row failed; "
+			       "again later: %u tries failed in a row; "
 			       "what has arrived is kept",
 			       *tries);
 	*delay = http_backoff(q, *tries);
 	if (r->on_retry)
-		r->on_retry(r->arg, e ? e->text : what, *delay);
+		r->on_retry(r->arg, e->text, *delay);
 	return 0;
 }
 
@@ -303,7 +300,7 @@ static int fetch(struct registry *r, struct http_req *q, const char *what,
 			return err_sys(e, ENOMEM, "%s", what);
 		while (ret == 0 ? !f->done : !registry_settled(r)) {
 			if (http_step(&r->http, e) < 0)
-				return e ? -e->num : -EIO;
+				return -e->num;
 		}
 		if (ret == -EAGAIN) {
 			if (r->auth == AUTH_FAILED)

@@ -2,6 +2,8 @@
  *
  * One repository of one registry, by the distribution protocol 1.1: who may
  * read it, its manifests, and the addresses of its blobs.
+ *
+ * Here a struct err is never NULL: what is tried again is told by its text.
  */
 #ifndef OCI_REGISTRY_H
 #define OCI_REGISTRY_H
@@ -30,6 +32,7 @@ struct registry {
 	const char *host;      /* where it is: registry-1.docker.io */
 	bool may_fall_back;    /* to plain HTTP */
 	bool reached;	       /* it has answered before */
+	unsigned int tries;    /* at most */
 	char *ca;	       /* owned: the one of certs.d, or NULL */
 
 	enum registry_auth auth;
@@ -52,11 +55,13 @@ struct registry_opts {
 	const char *ca;
 	bool insecure;
 	unsigned int stall; /* seconds; 0: the default */
+	unsigned int tries; /* 0: the default */
 };
 
 #define REGISTRY_STALL 30
-/* Without a byte of progress in between. */
-#define REGISTRY_TRIES 6
+/* Failures without progress in between; with the pauses between them, the
+ * default is half a minute. */
+#define REGISTRY_TRIES 8
 /* Longer than this is not waited, whatever Retry-After says. */
 #define REGISTRY_WAIT_MAX 120
 

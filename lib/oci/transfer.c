@@ -172,6 +172,18 @@ static int wrong_size(struct transfer_job *j, uint64_t got)
 		       (unsigned long long)j->desc.size);
 }
 
+static bool others_active(const struct transfer_job *j,
+			  const struct transfer_range *g)
+{
+	size_t i;
+
+	for (i = 0; i < TRANSFER_RANGES; i++) {
+		if (j->range[i].active && &j->range[i] != g)
+			return true;
+	}
+	return false;
+}
+
 static int range_begin(struct http_req *q)
 {
 	struct transfer_range *g = q->arg;
@@ -195,9 +207,9 @@ static int range_begin(struct http_req *q)
 			       j->what, a->status);
 	if (a->length != UINT64_MAX && a->length != j->desc.size)
 		return wrong_size(j, a->length);
-	/* All of it, from the start.  Others may be at work behind this
-	 * range; with what they bring, so much the better. */
-	if (j->ranges_ok)
+	/* All of it, from the start, unless others are at work behind this
+	 * range: what they bring would not be believed again. */
+	if (q->to && others_active(j, g))
 		return err_set(j->t->e, EPROTO,
 			       "%s: the registry honours ranges now and then",
 			       j->what);
@@ -446,5 +458,7 @@ int transfer_run(struct transfer *t, struct err *e)
 	r = run(t);
 	for (i = 0; i < t->njobs; i++)
 		job_close(&t->jobs[i]);
-	return r < 0 ? -e->num : 0;
+	if (r == 0)
+		return 0;
+	return e->num ? -e->num : err_sys(e, ENOMEM, "cannot pull");
 }

@@ -68,8 +68,8 @@ struct transfer {
 	struct err *e;
 };
 
-/* Bring all jobs into the store.  0 or -errno, @e filled; what has arrived by
- * then is kept. */
+/* Bring all jobs into the store.  0 or -errno, @e (not NULL) filled; what has
+ * arrived by then is kept. */
 int transfer_run(struct transfer *t, struct err *e);
 
 #endif

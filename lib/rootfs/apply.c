@@ -1,33 +1,39 @@
 /* SPDX-License-Identifier: MIT
  *
- * Layers applied to a directory: see apply.h.
+ * The layers of an image become one file system: see apply.h.
  *
- * libarchive takes the tar apart; it is given the one format and no filter, and
- * none of its functions that write to a disk are used: their idea of what is
- * secure is not that of the specification's rules.
+ * libarchive takes the tars apart, one after another; it is given the one
+ * format and no filter.
+ *
+ * Whiteouts act on what lower layers have, wherever in the tar they stand: so
+ * every name of the tree knows the layer that put it there.
  */
 #include "rootfs/apply.h"
 
 #include <archive.h>
 #include <archive_entry.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/progress.h"
+#include "base/str.h"
 #include "rootfs/entry.h"
+#include "rootfs/path.h"
 #include "rootfs/pax.h"
+#include "rootfs/space.h"
 #include "rootfs/tree.h"
-#include "rootfs/whiteout.h"
 
 #define PROGRESS_EVERY 256 /* entries */
 
 struct apply {
 	const struct layer *layers;
-	const struct limits *limits;
 	struct progress *progress; /* or NULL */
-	struct stream *stream;
-	struct tree tree;
+	struct stream *stream;	   /* owned */
+	struct tree *tree;
+	struct space *space;
+	struct err freeing; /* of blocks, when it failed */
 	uint64_t entries, bytes; /* so far; bytes: of files */
 
 	/* Of the layer that is being applied. */
@@ -108,7 +114,7 @@ static const char *printable(const char *name, char out[static 128])
 /* A file's size, before any of it is written. */
 static int count(struct apply *ap, struct archive_entry *entry, struct err *e)
 {
-	const struct limits *l = ap->limits;
+	const struct limits *l = ap->tree->limits;
 	uint64_t packed = ap->layers[ap->layer].size;
 	int64_t size = archive_entry_size(entry);
 
@@ -141,6 +147,25 @@ static int count(struct apply *ap, struct archive_entry *entry, struct err *e)
 	return err_fix(e, "--max-ratio, if the image is trusted");
 }
 
+static void apply_whiteout(struct apply *ap, const struct path *p,
+			   enum whiteout kind)
+{
+	uint32_t dir = tree_walk(ap->tree, path_dir(p), false, NULL);
+	struct str name = path_name(p);
+	uint32_t n = dir;
+
+	/* Nothing there, nothing to hide. */
+	if (!dir)
+		return;
+	if (kind == WHITEOUT_NAME) {
+		name.p += WHITEOUT_PREFIX.len;
+		name.len -= WHITEOUT_PREFIX.len;
+		n = tree_lookup(ap->tree, dir, name);
+	}
+	if (n)
+		tree_purge(ap->tree, n, kind == WHITEOUT_OPAQUE);
+}
+
 static int apply_entry(struct apply *ap, struct archive_entry *entry,
 		       struct err *e)
 {
@@ -151,13 +176,18 @@ static int apply_entry(struct apply *ap, struct archive_entry *entry,
 	if (!raw || !*raw)
 		return err_set(e, EINVAL, "an entry has no name");
 	if (check_header(ap, e) < 0 || path_clean(&path, raw, e) < 0 ||
-	    count(ap, entry, e) < 0 || whiteout_kind(&path, &kind, e) < 0)
+	    count(ap, entry, e) < 0 || path_whiteout(&path, &kind, e) < 0)
 		return -e->num;
 	if (kind == WHITEOUT_IGNORE)
 		return 0;
 	if (kind != WHITEOUT_NONE)
-		return whiteout_apply(&ap->tree, &path, kind, e);
-	return entry_put(&ap->tree, ap->archive, entry, &path, ap->limits, e);
+		apply_whiteout(ap, &path, kind);
+	else if (entry_put(ap->tree, ap->space, ap->archive, entry, &path,
+			   e) < 0)
+		return -e->num;
+	if (ap->freeing.num)
+		*e = ap->freeing;
+	return -e->num;
 }
 
 /* Warnings of libarchive's are about things that it then left out, and errors
@@ -244,14 +274,13 @@ static int apply_layer(struct apply *ap, struct err *e)
 	r = apply_entries(ap, e);
 	if (r == 0 && drain(ap) < 0)
 		r = err_set(e, EBADMSG, "cannot unpack");
-	marks_clear(&ap->tree.marks);
-	ap->tree.lowest = false;
 	return r;
 }
 
 static int apply_all(struct apply *ap, size_t n, struct err *e)
 {
 	for (ap->layer = 0; ap->layer < n; ap->layer++) {
+		ap->tree->layer = (uint16_t)(ap->layer + 1);
 		if (apply_layer(ap, e) == 0)
 			continue;
 		/* If the stream failed, what followed is of no interest. */
@@ -260,35 +289,39 @@ static int apply_all(struct apply *ap, size_t n, struct err *e)
 		return err_in(e, "layer %zu (%s)", ap->layer + 1,
 			      ap->layers[ap->layer].name);
 	}
-	if (stream_finish(ap->stream, e) < 0)
-		return -e->num;
-	return tree_flush(&ap->tree, e);
+	return stream_finish(ap->stream, e);
+}
+
+/* The last name of a file is gone: its blocks are free. */
+static void gone(void *arg, const struct inode *i)
+{
+	struct apply *ap = arg;
+
+	if (S_ISREG(i->mode) && i->size)
+		space_put(ap->space, i->block, i->size, &ap->freeing);
 }
 
 static void apply_free(struct apply *ap)
 {
 	stream_stop(&ap->stream);
-	tree_free(&ap->tree);
+	ap->tree->gone = NULL;
 }
 
-int apply_layers(int root, const struct layer *v, size_t n,
-		 const struct limits *limits, struct progress *progress,
+int apply_layers(struct tree *t, struct space *s, const struct layer *v,
+		 size_t n, struct progress *progress,
 		 struct apply_stats *stats, struct err *e)
 {
 	__attribute__((cleanup(apply_free))) struct apply ap = {
-		.layers = v, .limits = limits, .progress = progress
+		.layers = v, .progress = progress, .tree = t, .space = s
 	};
-	int r = tree_init(&ap.tree, root, (unsigned int)limits->depth, e);
+	int r;
 
-	if (r < 0)
-		return r;
-	ap.stream = stream_start(v, n, limits, e);
+	t->gone = gone;
+	t->gone_arg = &ap;
+	ap.stream = stream_start(v, n, t->limits, e);
 	if (!ap.stream)
 		return -e->num;
 	r = apply_all(&ap, n, e);
-	if (stats) {
-		stats->entries = ap.entries;
-		stats->bytes = stream_given(ap.stream);
-	}
+	*stats = (struct apply_stats){ ap.entries, stream_given(ap.stream) };
 	return r;
 }

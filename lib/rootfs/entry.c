@@ -2,11 +2,6 @@
  *
  * One entry of a layer, put into the tree: see entry.h.
  *
- * What is there already gives way first only where it must: a call that makes
- * something new is tried, and what it says is in its way is removed.  Only a
- * directory over a directory stays, with its contents; it gets other
- * attributes.
- *
  * A hard link shares the inode of its target, whichever layer that is of, and
  * changes nothing about it: its header repeats the attributes of the target.
  */
@@ -14,134 +9,55 @@
 
 #include <archive.h>
 #include <archive_entry.h>
-#include <fcntl.h>
-#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <unistd.h>
 
 #include "base/err.h"
-#include "base/fd.h"
-#include "base/io.h"
-#include "rootfs/meta.h"
+#include "rootfs/path.h"
+#include "rootfs/space.h"
+#include "rootfs/tree.h"
+#include "rootfs/xattr.h"
 
 /* What EROFS (and the kernel's own encoding) has room for. */
-#define DEV_MAJOR_MAX 4095
-#define DEV_MINOR_MAX 0xfffff
+#define DEV_MAJOR_MAX 4095U
+#define DEV_MINOR_MAX 0xfffffU
 
-/* Remove what is at @name in @d, if anything.  Only @d survives of the tree's
- * directories if that was part of somebody's path. */
-static int displace(struct tree *t, struct dir *d, const char *name,
-		    struct err *e)
+/* ---- attributes -------------------------------------------------------- */
+
+static int read_owner(uint32_t *out, int64_t id, const char *what,
+		      struct err *e)
 {
-	struct stat st;
-
-	if (fstatat(d->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? 0 :
-					 err_sys(e, errno, "cannot look at it");
-	if ((S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode)) &&
-	    tree_flush_but(t, d, e) < 0)
-		return -e->num;
-	if (S_ISDIR(st.st_mode))
-		return io_remove_tree(d->fd, name, e);
-	if (unlinkat(d->fd, name, 0) < 0)
-		return err_sys(e, errno, "cannot replace what is there");
+	/* The last one means "none" to chown(2). */
+	if (id < 0 || id >= UINT32_MAX)
+		return err_set(e, EINVAL, "its %s %lld is not in 0..%u", what,
+			       (long long)id, UINT32_MAX - 1);
+	*out = (uint32_t)id;
 	return 0;
 }
 
-static int cannot_make(struct err *e)
+static int read_attributes(struct tree *t, struct archive_entry *entry,
+			   struct inode *i, struct err *e)
 {
-	return err_sys(e, errno, "cannot make it");
-}
+	long nsec = archive_entry_mtime_nsec(entry);
 
-/* ---- directories ------------------------------------------------------- */
-
-static int put_root(struct tree *t, const struct meta *m, const struct path *p,
-		    struct err *e)
-{
-	int fd = openat(t->root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return cannot_make(e);
-	if (meta_put_fd(m, fd, true, e) < 0) {
-		close(fd);
+	i->mode = (uint16_t)(i->mode | (archive_entry_perm(entry) & 07777));
+	i->mtime = archive_entry_mtime(entry);
+	i->nsec = nsec >= 0 && nsec <= 999999999 ? (uint32_t)nsec : 0;
+	if (read_owner(&i->uid, archive_entry_uid(entry), "owner", e) < 0 ||
+	    read_owner(&i->gid, archive_entry_gid(entry), "group", e) < 0)
 		return -e->num;
-	}
-	return tree_adopt(t, p, fd, &m->mtime, e);
+	i->xattrs = xattr_keep(t, entry, e);
+	return e->num ? -e->num : 0;
 }
 
-/* *@old: there is a directory already. */
-static int make_dir(struct tree *t, struct dir *d, const char *name, bool *old,
-		    struct err *e)
-{
-	struct stat st;
+/* ---- contents ---------------------------------------------------------- */
 
-	*old = false;
-	if (mkdirat(d->fd, name, 0700) == 0)
-		return 0;
-	if (errno != EEXIST ||
-	    fstatat(d->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return cannot_make(e);
-	*old = S_ISDIR(st.st_mode);
-	if (*old)
-		return 0;
-	if (displace(t, d, name, e) < 0)
-		return -e->num;
-	return mkdirat(d->fd, name, 0700) < 0 ? cannot_make(e) : 0;
-}
-
-static int put_dir(struct tree *t, struct dir *d, const struct meta *m,
-		   const struct path *p, struct err *e)
-{
-	const char *name = path_name(p);
-	bool old;
-	int fd;
-
-	if (make_dir(t, d, name, &old, e) < 0 || tree_mark(t, d, name, e) < 0)
-		return -e->num;
-	fd = openat(d->fd, name,
-		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return cannot_make(e);
-	if (meta_put_fd(m, fd, old || t->inherits, e) < 0) {
-		close(fd);
-		return -e->num;
-	}
-	return tree_adopt(t, p, fd, &m->mtime, e);
-}
-
-/* ---- files ------------------------------------------------------------- */
-
-static int create(struct dir *d, const char *name)
-{
-	return openat(d->fd, name,
-		      O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-		      0600);
-}
-
-static int write_at(int fd, const void *p, size_t n, int64_t at)
-{
-	size_t done = 0;
-
-	while (done < n) {
-		ssize_t r = pwrite(fd, (const char *)p + done, n - done,
-				   at + (int64_t)done);
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0)
-			return -errno;
-		done += (size_t)r;
-	}
-	return 0;
-}
-
-/* Holes stay holes. */
-static int copy_contents(struct archive *a, int fd, int64_t size,
-			 struct err *e)
+/* What is not written reads as zeros: holes, and the rest of the last block. */
+static int copy_contents(struct archive *a, const struct space *s,
+			 const struct inode *i, struct err *e)
 {
 	const void *p;
-	int64_t at, end = 0;
+	int64_t at, end = 0, size = (int64_t)i->size;
 	size_t n;
 	int r;
 
@@ -151,167 +67,149 @@ static int copy_contents(struct archive *a, int fd, int64_t size,
 		if (at < end || at > size || n > (uint64_t)(size - at))
 			return err_set(e, EBADMSG,
 				       "its contents overlap or pass its end");
-		r = write_at(fd, p, n, at);
-		if (r < 0)
-			return err_sys(e, -r, "cannot write");
+		if (n && space_write(s, i->block, (uint64_t)at, p, n, e) < 0)
+			return -e->num;
 		end = at + (int64_t)n;
 	}
-	if (end < size && ftruncate(fd, size) < 0)
-		return err_sys(e, errno, "cannot write");
 	return 0;
 }
 
-static int put_file(struct tree *t, struct dir *d, const struct meta *m,
-		    const char *name, struct archive *a, int64_t size,
-		    struct err *e)
+static int read_file(struct space *s, struct archive *a,
+		     struct archive_entry *entry, struct inode *i,
+		     struct err *e)
 {
-	fd_auto int fd = create(d, name);
+	uint32_t block;
 
-	if (fd < 0 && errno == EEXIST) {
-		if (displace(t, d, name, e) < 0)
-			return -e->num;
-		fd = create(d, name);
-	}
-	if (fd < 0)
-		return cannot_make(e);
-	if (tree_mark(t, d, name, e) < 0 || copy_contents(a, fd, size, e) < 0)
+	if (archive_entry_size(entry) <= 0)
+		return 0;
+	if (space_get(s, (uint64_t)archive_entry_size(entry), &block, e) < 0)
 		return -e->num;
-	return meta_put_fd(m, fd, t->inherits, e);
+	i->block = block;
+	i->size = (uint64_t)archive_entry_size(entry);
+	return copy_contents(a, s, i, e);
 }
 
-/* ---- everything that one call makes ------------------------------------ */
-
-static int make_node(const struct dir *d, const char *name,
-		     struct archive_entry *entry, const char *target)
+static int read_target(struct tree *t, struct archive_entry *entry,
+		       struct inode *i, struct err *e)
 {
-	if (target)
-		return symlinkat(target, d->fd, name);
-	return mknodat(d->fd, name, archive_entry_filetype(entry) | 0600,
-		       makedev((unsigned)archive_entry_rdevmajor(entry),
-			       (unsigned)archive_entry_rdevminor(entry)));
+	const char *target = archive_entry_symlink(entry);
+	size_t n = target ? strlen(target) : 0;
+
+	if (n == 0)
+		return err_set(e, EINVAL, "it is a link to nothing");
+	if (n >= PATH_MAX)
+		return err_set(e, ENAMETOOLONG,
+			       "its target has more than the %d bytes allowed",
+			       PATH_MAX - 1);
+	i->target = tree_keep(t, target, n, e);
+	i->size = n;
+	return i->target ? 0 : -e->num;
 }
 
-static int check_device(struct archive_entry *entry, struct err *e)
+static int read_device(struct archive_entry *entry, struct inode *i,
+		       struct err *e)
 {
 	uint64_t major = archive_entry_rdevmajor(entry);
 	uint64_t minor = archive_entry_rdevminor(entry);
 
-	if (archive_entry_filetype(entry) == AE_IFIFO ||
-	    (major <= DEV_MAJOR_MAX && minor <= DEV_MINOR_MAX))
+	if (major > DEV_MAJOR_MAX || minor > DEV_MINOR_MAX)
+		return err_set(e, EINVAL,
+			       "its device %llu:%llu is not in 0:0..%u:%u",
+			       (unsigned long long)major,
+			       (unsigned long long)minor, DEV_MAJOR_MAX,
+			       DEV_MINOR_MAX);
+	i->rdev = (uint32_t)((minor & 0xff) | major << 8 |
+			     (minor & ~UINT64_C(0xff)) << 12);
+	return 0;
+}
+
+static int read_contents(struct tree *t, struct space *s, struct archive *a,
+			 struct archive_entry *entry, struct inode *i,
+			 struct err *e)
+{
+	switch (i->mode & S_IFMT) {
+	case S_IFREG:
+		return read_file(s, a, entry, i, e);
+	case S_IFLNK:
+		/* As on every other file system. */
+		i->mode |= 0777;
+		return read_target(t, entry, i, e);
+	case S_IFCHR:
+	case S_IFBLK:
+		return read_device(entry, i, e);
+	default:
 		return 0;
-	return err_set(e, EINVAL, "device %llu:%llu is not in 0:0..%u:%u",
-		       (unsigned long long)major, (unsigned long long)minor,
-		       DEV_MAJOR_MAX, DEV_MINOR_MAX);
-}
-
-/* A symbolic link (to @target), a device or a FIFO. */
-static int put_node(struct tree *t, struct dir *d, const struct meta *m,
-		    const char *name, struct archive_entry *entry,
-		    const char *target, struct err *e)
-{
-	if (!target && check_device(entry, e) < 0)
-		return -e->num;
-	if (make_node(d, name, entry, target) < 0) {
-		if (errno != EEXIST)
-			return cannot_make(e);
-		if (displace(t, d, name, e) < 0)
-			return -e->num;
-		if (make_node(d, name, entry, target) < 0)
-			return cannot_make(e);
 	}
-	if (tree_mark(t, d, name, e) < 0)
-		return -e->num;
-	return meta_put_at(m, d->fd, name, target != NULL, e);
 }
 
-/* ---- hard links -------------------------------------------------------- */
-
-/* 1: linked, or the same already; 0: something else is there. */
-static int try_link(const struct dir *from, const char *target,
-		    const struct dir *to, const char *name, struct err *e)
-{
-	struct stat a, b;
-
-	if (fstatat(from->fd, target, &a, AT_SYMLINK_NOFOLLOW) < 0)
-		return err_sys(e, errno, "cannot find what it is a link to");
-	if (S_ISDIR(a.st_mode))
-		return err_set(e, EISDIR, "it is a hard link to a directory");
-	if (linkat(from->fd, target, to->fd, name, 0) == 0)
-		return 1;
-	if (errno != EEXIST)
-		return err_sys(e, errno, "cannot link it");
-	return fstatat(to->fd, name, &b, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       a.st_ino == b.st_ino;
-}
+/* ---- which of them ----------------------------------------------------- */
 
 static int put_link(struct tree *t, const struct path *p, const char *raw,
 		    struct err *e)
 {
 	struct path target;
-	struct dir *to, *from;
-	int r = path_clean(&target, raw, e);
+	uint32_t dir, from, n;
 
-	if (r == 0 && !target.len)
-		r = err_set(e, EISDIR, "it is a hard link to a directory");
-	/* In this order: the second call opens one directory at most, and the
-	 * first one's is not the one longest unused. */
-	if (r == 0)
-		r = tree_parent(t, p, true, &to, e);
-	if (r == 0)
-		r = tree_parent(t, &target, false, &from, e);
-	if (r == 0)
-		r = try_link(from, path_name(&target), to, path_name(p), e);
-	if (r == 0) {
-		r = displace(t, to, path_name(p), e);
-		/* Perhaps that was on the way to the target. */
-		if (r == 0)
-			r = tree_parent(t, &target, false, &from, e);
-		if (r == 0)
-			r = try_link(from, path_name(&target), to,
-				     path_name(p), e);
-	}
-	return r < 0 ? r : tree_mark(t, to, path_name(p), e);
+	if (path_clean(&target, raw, e) < 0)
+		return -e->num;
+	dir = tree_walk(t, path_dir(p), true, e);
+	from = dir ? tree_walk(t, path_dir(&target), false, e) : 0;
+	if (!from)
+		return -e->num;
+	n = target.len ? tree_lookup(t, from, path_name(&target)) : from;
+	if (!n)
+		return err_set(e, ENOENT,
+			       "what it is a hard link to is not there");
+	if (S_ISDIR(tree_of(t, n)->mode))
+		return err_set(e, EISDIR, "it is a hard link to a directory");
+	return tree_put(t, dir, path_name(p), tree_node(t, n)->inode, e) ?
+		       0 :
+		       -e->num;
 }
 
-/* ---- which of them ----------------------------------------------------- */
+/* The root keeps its inode, and gets other attributes. */
+static int put_root(struct tree *t, struct archive_entry *entry, struct err *e)
+{
+	struct inode *root = tree_of(t, TREE_ROOT);
+	struct inode i = { .mode = S_IFDIR };
 
-int entry_put(struct tree *t, struct archive *a, struct archive_entry *entry,
-	      const struct path *p, const struct limits *limits, struct err *e)
+	if (read_attributes(t, entry, &i, e) < 0)
+		return -e->num;
+	i.links = root->links;
+	i.first = root->first;
+	*root = i;
+	return 0;
+}
+
+static bool is_known(mode_t type)
+{
+	return type == AE_IFREG || type == AE_IFDIR || type == AE_IFLNK ||
+	       type == AE_IFCHR || type == AE_IFBLK || type == AE_IFIFO;
+}
+
+int entry_put(struct tree *t, struct space *s, struct archive *a,
+	      struct archive_entry *entry, const struct path *p,
+	      struct err *e)
 {
 	const char *hard = archive_entry_hardlink(entry);
 	mode_t type = archive_entry_filetype(entry);
-	const char *target;
-	struct meta m;
-	struct dir *d;
+	uint32_t dir, i;
 
+	if (!hard && !is_known(type))
+		return err_set(e, EINVAL, "it is of no known type");
 	if (!p->len && (hard || type != AE_IFDIR))
 		return err_set(e, EINVAL,
 			       "the root can be nothing but a directory");
 	if (hard)
 		return put_link(t, p, hard, e);
-	if (meta_read(&m, entry, limits, e) < 0)
-		return -e->num;
-	t->inherits |= m.default_acl;
 	if (!p->len)
-		return put_root(t, &m, p, e);
-	if (tree_parent(t, p, true, &d, e) < 0)
+		return put_root(t, entry, e);
+	dir = tree_walk(t, path_dir(p), true, e);
+	i = dir ? tree_inode_new(t, (uint16_t)type, e) : 0;
+	if (!i)
 		return -e->num;
-	switch (type) {
-	case AE_IFDIR:
-		return put_dir(t, d, &m, p, e);
-	case AE_IFREG:
-		return put_file(t, d, &m, path_name(p), a,
-				archive_entry_size(entry), e);
-	case AE_IFLNK:
-		target = archive_entry_symlink(entry);
-		if (!target || !*target)
-			return err_set(e, EINVAL, "it is a link to nothing");
-		return put_node(t, d, &m, path_name(p), entry, target, e);
-	case AE_IFCHR:
-	case AE_IFBLK:
-	case AE_IFIFO:
-		return put_node(t, d, &m, path_name(p), entry, NULL, e);
-	default:
-		return err_set(e, EINVAL, "it is of no known type");
-	}
+	if (read_attributes(t, entry, tree_inode(t, i), e) < 0 ||
+	    read_contents(t, s, a, entry, tree_inode(t, i), e) < 0)
+		return -e->num;
+	return tree_put(t, dir, path_name(p), i, e) ? 0 : -e->num;
 }

@@ -5,18 +5,18 @@
 #ifndef ROOTFS_ENTRY_H
 #define ROOTFS_ENTRY_H
 
-#include "rootfs/tree.h"
-
 struct archive;
 struct archive_entry;
 struct err;
-struct limits;
+struct path;
+struct space;
+struct tree;
 
 /* What @entry stands for comes to be at @p; the contents of a file are read
- * from @a.  0 or -errno, @e filled (-ECANCELED: reading from @a failed, which
- * says why). */
-int entry_put(struct tree *t, struct archive *a, struct archive_entry *entry,
-	      const struct path *p, const struct limits *limits,
+ * from @a and go to @s.  0 or -errno, @e filled (-ECANCELED: reading from @a
+ * failed, which says why). */
+int entry_put(struct tree *t, struct space *s, struct archive *a,
+	      struct archive_entry *entry, const struct path *p,
 	      struct err *e);
 
 #endif

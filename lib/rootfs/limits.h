@@ -13,29 +13,32 @@
 struct limits {
 	/* Bytes of all layers unpacked, and of all files in them (holes count:
 	 * EROFS stores them as zeros).  The largest images in wide use, of
-	 * machine learning, unpack to 20 GB or so.  Whatever it says, the image
-	 * may not take more than half of what is free: the tree and the EROFS
-	 * made from it exist side by side. */
+	 * machine learning, unpack to 20 GB or so.  Whatever it says, a tenth
+	 * of what is free on the disk stays free. */
 	uint64_t bytes;
 	/* Entries of all layers.  The largest known images have half a million;
-	 * each takes half a kilobyte of mkfs.erofs' memory and an inode. */
+	 * each takes some 100 bytes of memory. */
 	uint64_t entries;
 	/* A layer may unpack to so many times its size.  Text reaches 10, logs
 	 * and empty databases 50; gzip cannot exceed 1032, zstd knows no bound.
 	 * Layers that unpack to less than LIMIT_RATIO_FLOOR may have any. */
 	uint64_t ratio;
-	/* Components of a path.  Nothing real passes 50.  Each level holds a
-	 * descriptor in a removal, and 5 KB of stack in mkfs.erofs. */
+	/* Directories of a path.  Nothing real passes 50; what walks trees by
+	 * recursion in the guest is to live. */
 	uint64_t depth;
 	/* Bytes of names and values of the extended attributes of one entry.
-	 * The kernel's own limit is 64 KiB a value, ext4's 4 KiB in all. */
+	 * The kernel's own limit is 64 KiB a value. */
 	uint64_t xattr;
+	/* Bytes of names, targets of links and extended attributes of all
+	 * entries: they are kept in memory.  A million names of the usual
+	 * length have 16 MB. */
+	uint64_t names;
 };
 
 #define LIMIT_RATIO_FLOOR ((uint64_t)256 << 20)
 
 #define LIMITS_DEFAULT                                                        \
 	{ .bytes = (uint64_t)32 << 30, .entries = 1 << 20, .ratio = 200,      \
-	  .depth = 256, .xattr = 65536 }
+	  .depth = 256, .xattr = 61440, .names = (uint64_t)64 << 20 }
 
 #endif

@@ -1,105 +1,125 @@
 /* SPDX-License-Identifier: MIT
  *
- * The tree that layers are applied to, and the way to its directories.
+ * The file system of an image, while its layers are being applied: a tree of
+ * names and inodes in memory.  The contents of files are elsewhere
+ * (extent.h).
  *
- * Every path of an image is resolved by openat2(2) under RESOLVE_IN_ROOT: as a
- * process in a chroot would see it, so that absolute links and ".." lead
- * within the tree.  RESOLVE_BENEATH, which refuses such links, would refuse
- * real images: /var/run -> /run, and then an entry var/run/x.  The last
- * component is never part of what is resolved; it is acted on by name in its
- * directory, by calls that follow nothing.
- *
- * Directories stay open in a small cache, since entries of one directory come
- * one after another.  A directory in the cache keeps the mtime that it shall
- * have, which its own entries' coming and going would change, and gets it back
- * when it leaves: so every directory outside of the cache has its right time,
- * and no list of them is needed.
+ * Nodes are names, inodes are what they stand for; a hard link is one more node
+ * of the same inode.  Both are known by numbers, 0 being none: a number takes
+ * half of a pointer, and there may be a million.
  */
 #ifndef ROOTFS_TREE_H
 #define ROOTFS_TREE_H
 
-#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <time.h>
+#include <sys/types.h>
 
-#include "rootfs/marks.h"
+#include "base/str.h"
 
 struct err;
+struct limits;
 
-#define TREE_DIRS 8
+#define TREE_NONE 0
+#define TREE_ROOT 1 /* the root's node, and its inode */
 
-struct dir {
-	char *path; /* owned; by which it was last reached; NULL: by none */
-	int fd;	    /* -1: an empty slot */
-	uint64_t ino;
-	unsigned int depth;
-	size_t len; /* of its real path */
-	struct timespec mtime;
-	uint64_t used; /* when */
+struct node {
+	uint32_t parent; /* the root's is the root */
+	uint32_t inode;
+	uint32_t next, prev; /* in the directory; 0 at the ends */
+	uint32_t chain;	     /* of the hash table */
+	uint32_t name;	     /* tree_name() */
+	uint16_t layer;	     /* that put it there last; 0: none spoke of it */
+	uint8_t name_len;
+};
+
+struct inode {
+	uint16_t mode; /* with its type; 0: free */
+	uint32_t links;
+	uint32_t uid, gid;
+	uint32_t nsec;
+	int64_t mtime;
+	uint64_t size; /* of a file or a link's target */
+	union {
+		uint32_t first;	 /* dir: node */
+		uint32_t block;	 /* file: where its contents begin */
+		uint32_t target; /* link: in the strings */
+		uint32_t rdev;	 /* device: as in the file system */
+		uint32_t chain;	 /* free: the next free one */
+	};
+	uint32_t xattrs; /* in the strings: struct xattrs; 0: none */
+	uint32_t nid;	 /* where it will be; 0: not placed */
+};
+
+/* Objects of one size in pieces that never move. */
+struct pool {
+	uint8_t **pieces; /* owned */
+	size_t size;	  /* of an object */
+	uint32_t used;	  /* objects, 0 included */
+	uint32_t npieces;
 };
 
 struct tree {
-	int root; /* borrowed */
-	size_t root_len; /* of the path of root, with a slash */
-	uint64_t clock;
-	unsigned int max_depth;
-	struct dir dirs[TREE_DIRS];
-	bool inherits; /* new entries may have xattrs from their directory */
-	bool lowest;	    /* the layer has none below it: no marks */
-	struct marks marks; /* of the layer that is being applied */
+	struct pool nodes, inodes, strings; /* the last one of bytes */
+	uint32_t free_node, free_inode;
+	uint32_t *table; /* owned; heads of chains of nodes */
+	uint32_t table_size, nnodes;
+	uint64_t key[2];
+	const struct limits *limits;
+	/* Called with an inode whose last name is gone, before it is freed. */
+	void (*gone)(void *arg, const struct inode *i);
+	void *gone_arg;
+	uint16_t layer; /* that is being applied, from 1 */
 };
 
 #define tree_auto __attribute__((cleanup(tree_free)))
 
-/* Begin with the empty directory @root, which stays the caller's. */
-int tree_init(struct tree *t, int root, unsigned int max_depth, struct err *e);
-
-/* Give every directory in the cache its time and forget them.  Needed before
- * anybody else looks at or changes the tree.  0 or -errno, @e filled. */
-int tree_flush(struct tree *t, struct err *e);
-
-/* The same, but @keep stays open, for the caller's use. */
-int tree_flush_but(struct tree *t, struct dir *keep, struct err *e);
-
-/* Forgets without a flush. */
+/* A tree with an empty root.  0 or -errno, @e filled. */
+int tree_init(struct tree *t, const struct limits *limits, struct err *e);
 void tree_free(struct tree *t);
 
-/* A cleaned path, "" for the root itself: no slash in front or behind, no empty
- * component, no "." */
-struct path {
-	char text[PATH_MAX];
-	size_t len;
-	size_t name; /* where its last component begins */
-	unsigned int depth;
-};
+struct node *tree_node(const struct tree *t, uint32_t n);
+struct inode *tree_inode(const struct tree *t, uint32_t i);
+/* The inode of a node. */
+struct inode *tree_of(const struct tree *t, uint32_t n);
+struct str tree_name(const struct tree *t, uint32_t n);
 
-/* Clean @raw.  "..", components of more than 255 bytes, more than PATH_MAX:
- * -EINVAL or -ENAMETOOLONG, @e filled. */
-int path_clean(struct path *p, const char *raw, struct err *e);
+/* A new inode, of no name yet; 0 with @e filled. */
+uint32_t tree_inode_new(struct tree *t, uint16_t mode, struct err *e);
 
-static inline const char *path_name(const struct path *p)
-{
-	return p->text + p->name;
-}
+/* Keep @n bytes: their number, which tree_bytes() takes; 0 with @e filled. */
+uint32_t tree_keep(struct tree *t, const void *p, size_t n, struct err *e);
+const uint8_t *tree_bytes(const struct tree *t, uint32_t at);
 
-/* The directory that @p lies in.  @create: make what is missing of it, 0755
- * and root's.  The pointer is good until the next call that takes the tree.
- * -ENOENT without @create; -ENOTDIR; @e filled. */
-int tree_parent(struct tree *t, const struct path *p, bool create,
-		struct dir **out, struct err *e);
+/* The node of that name in the directory @dir (a node); 0: none. */
+uint32_t tree_lookup(const struct tree *t, uint32_t dir, struct str name);
 
-/* The directory @p itself, which exists; a link is followed. */
-int tree_dir(struct tree *t, const struct path *p, struct dir **out,
-	     struct err *e);
+/* @name in @dir stands for @inode from now on.  What it stood for is removed,
+ * with all that is in it; except that a directory which takes the place of a
+ * directory gets its entries.  The node, or 0 with @e filled. */
+uint32_t tree_put(struct tree *t, uint32_t dir, struct str name,
+		  uint32_t inode, struct err *e);
 
-/* @fd, which becomes the tree's, is the directory @p; it shall have @mtime. */
-int tree_adopt(struct tree *t, const struct path *p, int fd,
-	       const struct timespec *mtime, struct err *e);
+/* Remove a node and all that is in it. */
+void tree_remove(struct tree *t, uint32_t n);
 
-/* The layer has put @name into @d. */
-int tree_mark(struct tree *t, const struct dir *d, const char *name,
-	      struct err *e);
+/* Of what is at the node @n, and in it, remove what lower layers than the one
+ * that is being applied have put there.  Directories that lead to what stays
+ * do, too.  With @inside only what is in it. */
+void tree_purge(struct tree *t, uint32_t n, bool inside);
+
+/* The directory @path as a process with this root would reach it: links are
+ * followed, within the tree.  With @create what is missing is made, 0755 and
+ * root's.  The node; 0 with @e filled (ENOENT, ENOTDIR, ELOOP). */
+uint32_t tree_walk(struct tree *t, struct str path, bool create,
+		   struct err *e);
+
+/* Order the entries of every directory by name. */
+int tree_sort(struct tree *t, struct err *e);
+
+/* The node after @n in an order in which directories come before what is in
+ * them; begins with TREE_ROOT, 0 at the end. */
+uint32_t tree_next(const struct tree *t, uint32_t n);
 
 #endif

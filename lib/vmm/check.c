@@ -125,8 +125,8 @@ static void read_model(char model[static 49])
 
 	if ((unsigned int)__get_cpuid_max(0x80000000, NULL) < 0x80000004)
 		return;
-	for (unsigned int i = 0; i < 3; i++)
-		__cpuid(0x80000002 + i, r[4 * i], r[4 * i + 1], r[4 * i + 2],
+	for (size_t i = 0; i < 3; i++)
+		__cpuid(0x80000002 + (unsigned int)i, r[4 * i], r[4 * i + 1], r[4 * i + 2],
 			r[4 * i + 3]);
 	/* 48 bytes, padded with blanks or NULs at either end. */
 	name = str_trim((struct str){ from, strnlen(from, sizeof(r)) });
@@ -304,7 +304,7 @@ static void judge_run(struct check *c, const char *path)
 	if (r->end != TINY_EXITED || r->code != GUEST_EXIT_OK) {
 		snprintf(why, sizeof(why),
 			 "the test guest failed in step %u of %u, %s: %s",
-			 r->step, STEP_LAST, check_step_name(r->step),
+			 r->step, (unsigned int)STEP_LAST, check_step_name(r->step),
 			 tiny_end_text(r, end));
 		on_unfit(c, path, why);
 	} else if (r->step != STEP_LAST) {

@@ -356,7 +356,7 @@ static void serve(struct relay *r, const struct pollfd pf[static P_N])
 	}
 	if (pf[P_SIG].revents)
 		take_signal(r);
-	if (pf[P_IN].revents)
+	if (pf[P_IN].revents && !r->stopping)
 		read_stdin(r);
 	if (pf[P_CONN].revents & (POLLIN | POLLHUP | POLLERR))
 		read_conn(r);
@@ -396,7 +396,7 @@ static void sink_init(struct sink *s, int fd)
 {
 	struct stat st;
 
-	*s = (struct sink){ .fd = fd, .pend = BUF_INIT_MAX(2 * WIRE_WINDOW) };
+	*s = (struct sink){ .fd = fd, .pend = BUF_INIT_MAX((size_t)2 * WIRE_WINDOW) };
 	s->file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 }
 

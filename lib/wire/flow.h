@@ -33,7 +33,11 @@ struct wire_flow {
 int wire_flow_in(struct wire_flow *w, const struct wire_frame *f,
 		 struct err *e);
 
-/* A frame of this stream to the client, from an agent that keeps the rules. */
+/* The error for a frame of a stream that nobody opened.  -EPROTO. */
+int wire_flow_not_open(const struct wire_frame *f, struct err *e);
+
+/* A frame of this stream to the client.  What an agent sends that breaks the
+ * rules is its client's to notice; here it only cannot do harm. */
 void wire_flow_out(struct wire_flow *w, const struct wire_frame *f);
 
 #endif

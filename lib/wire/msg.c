@@ -250,7 +250,7 @@ int wire_exec_decode(struct wire_exec *x, const uint8_t *p, size_t n,
 	r = count_fields(x, p, end, e);
 	while (r == 0 && next_field(&p, end, &f, e) > 0)
 		r = get_field(x, &f, e);
-	if (r == 0 && x->argv[0][0] == '\0')
+	if (r == 0 && x->argc && x->argv[0][0] == '\0')
 		r = err_set(e, EPROTO, "request: empty command name");
 	if (r == 0 && x->cwd && x->cwd[0] != '/')
 		r = err_set(e, EPROTO, "request: directory is not absolute");
@@ -356,7 +356,9 @@ void wire_get_error(const struct wire_frame *f, struct err *why)
 	for (i = 0; i < n; i++) {
 		uint8_t c = f->data[4 + i];
 
-		text[i] = c < 0x20 || c == 0x7f ? '?' : (char)c;
+		if (c < 0x20 || c == 0x7f)
+			c = '?';
+		text[i] = (char)c;
 	}
 	/* What claims to be no error is one of the agent's. */
 	if (num == 0 || num > 4095)

@@ -259,8 +259,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	/* Everything that is to come comes, and is as it must be. */
 	settle();
 	check_reset();
-	must(!conns || conns->out.len - conns->out_off <=
-			       CONN_OUT_HIGH + 65536 * 64);
+	must(!conns ||
+	     conns->out.len - conns->out_off <= CONN_OUT_HIGH + 65536 * 64);
 	close(peer);
 	agent_check_empty();
 	return 0;

@@ -23,10 +23,10 @@
 
 #include "base/fd.h"
 
-#define must(what)                                                            \
-	do {                                                                  \
-		if (!(what))                                                  \
-			abort();                                              \
+#define must(what)               \
+	do {                     \
+		if (!(what))     \
+			abort(); \
 	} while (0)
 
 static int puppet_kill(pid_t pid, int sig);

@@ -14,10 +14,10 @@
 #include "base/err.h"
 #include "wire/msg.h"
 
-#define must(what)                                                            \
-	do {                                                                  \
-		if (!(what))                                                  \
-			abort();                                              \
+#define must(what)               \
+	do {                     \
+		if (!(what))     \
+			abort(); \
 	} while (0)
 
 static struct wire_reader reader;

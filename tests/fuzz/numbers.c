@@ -11,10 +11,10 @@
 #include "base/fd.h"
 #include "base/str.h"
 
-#define must(what)                                                            \
-	do {                                                                  \
-		if (!(what))                                                  \
-			abort();                                              \
+#define must(what)               \
+	do {                     \
+		if (!(what))     \
+			abort(); \
 	} while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);

@@ -9,10 +9,10 @@
 #include "base/err.h"
 #include "wire/msg.h"
 
-#define must(what)                                                            \
-	do {                                                                  \
-		if (!(what))                                                  \
-			abort();                                              \
+#define must(what)               \
+	do {                     \
+		if (!(what))     \
+			abort(); \
 	} while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);

@@ -258,6 +258,24 @@ static void deaf(void)
 	peer_free(p);
 }
 
+/* There is more to be sent than the peer takes, and commands would add to it:
+ * still nothing comes behind the ERROR. */
+static void last_word(void)
+{
+	struct peer *p = join(true);
+	struct run *r[3];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(r); i++) {
+		r[i] = run_sh(p, "exec cat /dev/zero");
+		r[i]->hold = r[i]->drop = true;
+	}
+	p->bite = 4096;
+	peer_until(p, r[0]->started && r[1]->started && r[2]->started);
+	peer_put(p, WIRE_PING, 9, 9, NULL, 0);
+	expect_dropped(p, "wrong stream");
+}
+
 static void half_frames(void)
 {
 	struct peer *p = join(true);
@@ -308,6 +326,7 @@ int main(void)
 	no_breaches();
 	all_killed();
 	deaf();
+	last_word();
 	half_frames();
 	too_many();
 	expect_service("after all this the agent serves on");

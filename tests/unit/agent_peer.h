@@ -277,10 +277,10 @@ static inline void peer_step(struct peer *p)
 		peer_flush(p);
 }
 
-#define peer_until(p, condition)                                              \
-	do {                                                                  \
-		while (!(p)->closed && !(condition))                          \
-			peer_step(p);                                         \
+#define peer_until(p, condition)                     \
+	do {                                         \
+		while (!(p)->closed && !(condition)) \
+			peer_step(p);                \
 	} while (0)
 
 /* All that was sent has been looked at by the agent. */

@@ -6,7 +6,6 @@
 
 #include "tests/unit/agent_peer.h"
 
-
 static uint8_t *pattern(size_t n)
 {
 	uint8_t *p = malloc(n);
@@ -97,7 +96,7 @@ static void reader_gone_late(struct peer *p)
 
 	r->hold = true;
 	peer_until(p, r->got[0] == WIRE_WINDOW);
-	life_ended(life);
+	ok(life_ended(life), "a command has written all");
 	/* The agent hears of ends in their order. */
 	run_wait(p, run_sh(p, "exit 0"));
 	peer_put(p, WIRE_EOF, WIRE_STDOUT, r->id, NULL, 0);
@@ -107,11 +106,11 @@ static void reader_gone_late(struct peer *p)
 
 static void stdin_closed(struct peer *p)
 {
-	static const uint8_t data[200000];
+	static const uint8_t data[WIRE_PAYLOAD_MAX];
 	struct run *r = run_sh(p, "exec <&-; echo closed; exec sleep 1000");
 
 	peer_until(p, r->got[0] == 7);
-	run_input(r, data, sizeof(data));
+	peer_put(p, WIRE_DATA, WIRE_STDIN, r->id, data, sizeof(data));
 	peer_until(p, r->in_refused);
 	ok(r->in_refused, "input that nobody takes is refused");
 	peer_put(p, WIRE_DATA, WIRE_STDIN, r->id, "late", 4);
@@ -142,17 +141,32 @@ static void background(struct peer *p)
 
 static void background_flood(struct peer *p)
 {
-	struct run *r = run_sh(p, "echo first; yes & exit 4");
+	int life = life_watch("life");
+	struct run *r = run_sh(p, "exec 9>life; yes 9>&- & "
+				  "read x; exit 4");
+	/* What is in the pipe, and what comes before the end is seen. */
+	uint64_t limit = WIRE_WINDOW + 10 * 65536;
 
-	r->drop = true;
-	run_wait(p, r);
+	r->hold = r->drop = true;
+	peer_until(p, r->got[0] == WIRE_WINDOW);
+	run_input(r, "\n", 1);
+	run_wait(p, run_sh(p, "exit 0"));
+	ok(life_ended(life), "a command ends and its child does not");
+	run_wait(p, run_sh(p, "exit 0"));
+	/* A little at a time, so that the pipe is never empty. */
+	while (!p->closed && !r->exited && r->got[0] <= limit) {
+		uint64_t want = r->got[0] + 4096;
+
+		peer_put_u32(p, WIRE_CREDIT, WIRE_STDOUT, r->id, 4096);
+		peer_until(p, r->exited || r->got[0] == want);
+	}
 	is_exit(r, false, 4, "nor does one that writes without end");
 }
 
 /* ---- refusals ---- */
 
-static void refused(struct peer *p, const char *name, const char *cwd,
-		    int num, const char *text)
+static void refused(struct peer *p, const char *name, const char *cwd, int num,
+		    const char *text)
 {
 	const char *argv[] = { name, NULL };
 	struct wire_exec x = WIRE_EXEC_INIT;
@@ -268,8 +282,9 @@ static void many_arguments(struct peer *p)
 
 /* ---- killing ---- */
 
-#define STUBBORN "exec 9>life; trap '' TERM INT HUP; sleep 1000 & " \
-		 "(sleep 1000) & echo ready; wait; wait; wait"
+#define STUBBORN                                           \
+	"exec 9>life; trap '' TERM INT HUP; sleep 1000 & " \
+	"(sleep 1000) & echo ready; wait; wait; wait"
 
 static void signals(struct peer *p)
 {

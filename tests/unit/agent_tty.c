@@ -93,8 +93,8 @@ static void complete(struct peer *p)
 		r = run_tty(p, "seq 1 20000");
 		run_wait(p, r);
 		good += r->got[0] == 108894 + 20000 &&
-			memcmp(r->out[0].data + r->out[0].len - 7,
-			       "20000\r\n", 7) == 0;
+			memcmp(r->out[0].data + r->out[0].len - 7, "20000\r\n",
+			       7) == 0;
 	}
 	is_int(good, 30, "20000 lines, 30 times");
 }

@@ -11,6 +11,7 @@
 static const char passwd[] = "root:x:0:0:root:/root:/bin/sh\n"
 			     "# a comment\n"
 			     "\n"
+			     "melody:x:3:3:::\n"
 			     "me:x:1000:1001:::\n"
 			     "1234:x:77:78:a name of digits::\n"
 			     "bad:x:no:0:::\n"
@@ -86,9 +87,10 @@ static void resolving(void)
 		int r = user_resolve(t[i].spec, STR(passwd), STR(group), &u,
 				     &e);
 		bool good = r == t[i].r &&
-			(r < 0 ? e.num == -r && e.text[0] :
-				 u.uid == t[i].uid && u.gid == t[i].gid &&
-				 strcmp(groups_of(&u), t[i].groups) == 0);
+			    (r < 0 ? e.num == -r && e.text[0] :
+				     u.uid == t[i].uid && u.gid == t[i].gid &&
+					     strcmp(groups_of(&u),
+						    t[i].groups) == 0);
 
 		if (!ok(good, "user '%s'", t[i].spec))
 			diag("%d: %u %u %s (%s)", r, u.uid, u.gid,
@@ -131,7 +133,8 @@ static void many_groups(void)
 	for (i = 0; i < 100; i++)
 		n += (size_t)sprintf(text + n, "g%d:x:%d:me\n", i, i);
 	is_int(user_resolve("me", STR(passwd), (struct str){ text, n }, &u,
-			    NULL), 0, "a user in 100 groups");
+			    NULL),
+	       0, "a user in 100 groups");
 	is_int(u.ngroups, WIRE_GROUPS_MAX, "is in as many as there can be");
 }
 

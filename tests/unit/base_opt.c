@@ -16,29 +16,57 @@ static struct opt_list sets;
 static uint64_t cpus, mem;
 
 static const struct opt common[] = {
-	{ .name = "quiet", .letter = 'q', .kind = OPT_FLAG, .out = &quiet,
+	{ .name = "quiet",
+	  .letter = 'q',
+	  .kind = OPT_FLAG,
+	  .out = &quiet,
 	  .help = "say less" },
-	{ .name = "name", .kind = OPT_TEXT, .out = &name, .arg = "NAME",
+	{ .name = "name",
+	  .kind = OPT_TEXT,
+	  .out = &name,
+	  .arg = "NAME",
 	  .help = "which one: it's [this]" },
 	{ .name = NULL },
 };
 
 static const struct opt run_opts[] = {
-	{ .name = "force", .letter = 'f', .kind = OPT_FLAG, .out = &force,
+	{ .name = "force",
+	  .letter = 'f',
+	  .kind = OPT_FLAG,
+	  .out = &force,
 	  .help = "at once" },
-	{ .name = "set", .letter = 's', .kind = OPT_TEXTS, .out = &sets,
-	  .arg = "K=V", .help = "may be given many times" },
-	{ .name = "cpus", .letter = 'c', .kind = OPT_COUNT, .out = &cpus,
-	  .arg = "N", .help = "processors", .min = 1, .max = 64 },
-	{ .name = "mem", .kind = OPT_BYTES, .out = &mem, .arg = "SIZE",
-	  .help = "memory", .min = 1 << 20, .offer = OFFER_WORDS,
+	{ .name = "set",
+	  .letter = 's',
+	  .kind = OPT_TEXTS,
+	  .out = &sets,
+	  .arg = "K=V",
+	  .help = "may be given many times" },
+	{ .name = "cpus",
+	  .letter = 'c',
+	  .kind = OPT_COUNT,
+	  .out = &cpus,
+	  .arg = "N",
+	  .help = "processors",
+	  .min = 1,
+	  .max = 64 },
+	{ .name = "mem",
+	  .kind = OPT_BYTES,
+	  .out = &mem,
+	  .arg = "SIZE",
+	  .help = "memory",
+	  .min = 1 << 20,
+	  .offer = OFFER_WORDS,
 	  .words = "512M 1G" },
 	{ .name = NULL },
 };
 
 static const struct opt_cmd cmds[] = {
-	{ .name = "run", .args = "[--] CMD...", .help = "run it",
-	  .opts = run_opts, .min_args = 1, .max_args = -1,
+	{ .name = "run",
+	  .args = "[--] CMD...",
+	  .help = "run it",
+	  .opts = run_opts,
+	  .min_args = 1,
+	  .max_args = -1,
 	  .offer = OFFER_COMMAND },
 	{ .name = "stop", .help = "stop it" },
 	{ .name = "secret", .help = "not told", .hidden = true },
@@ -51,8 +79,12 @@ static const struct opt_prog many = {
 };
 
 static const struct opt_prog single = {
-	.self = { .name = "iso-y", .args = "FILE", .help = "does y",
-		  .opts = run_opts, .min_args = 1, .max_args = 1 },
+	.self = { .name = "iso-y",
+		  .args = "FILE",
+		  .help = "does y",
+		  .opts = run_opts,
+		  .min_args = 1,
+		  .max_args = 1 },
 };
 
 #define WORDS(...) ((const char *const[]){ "prog", __VA_ARGS__, NULL })
@@ -85,10 +117,11 @@ static void good(void)
 	struct opt_result r;
 	struct err e = ERR_INIT;
 
-	is_int(parse(&many, WORDS("-q", "run", "-fc", "3", "--name=n",
-				  "--set", "a=1", "-s", "b", "--mem", "2M",
-				  "ls", "-l", "--force"), &r, &e), 0,
-	       "options before and after the command");
+	is_int(parse(&many,
+		     WORDS("-q", "run", "-fc", "3", "--name=n", "--set", "a=1",
+			   "-s", "b", "--mem", "2M", "ls", "-l", "--force"),
+		     &r, &e),
+	       0, "options before and after the command");
 	ok(quiet && force && cpus == 3 && mem == 2 << 20, "flags, numbers");
 	is_str(name, "n", "a text");
 	ok(sets.n == 2 && !strcmp(sets.v[0], "a=1") &&
@@ -221,8 +254,7 @@ static void help(void)
 	       "has every one");
 }
 
-static void completion(const char *shell, const char *prefix,
-		       const char *check)
+static void completion(const char *shell, const char *prefix, const char *check)
 {
 	buf_auto struct buf b = BUF_INIT;
 	char path[] = "/tmp/isokit-test.XXXXXX";

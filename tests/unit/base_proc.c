@@ -194,8 +194,10 @@ static void cannot_prepare(void)
 
 	s.cwd = "/nowhere/at/all";
 	is_int(spawn_error(&s, "true", &e), -ENOTDIR, "no directory");
-	is_str(e.text, "cannot change to directory /nowhere/at/all: No such file or "
-		       "directory", "says which");
+	is_str(e.text,
+	       "cannot change to directory /nowhere/at/all: No such file or "
+	       "directory",
+	       "says which");
 	s = (struct proc_spec)PROC_SPEC_INIT;
 	s.root = "/no/root";
 	is_int(spawn_error(&s, "true", &e), -ENOTDIR, "no root");
@@ -261,8 +263,8 @@ static void identity(void)
 	s = (struct proc_spec)PROC_SPEC_INIT;
 	s.cred = &cred;
 	s.die_with_parent = SIGKILL;
-	is_str(says(&s, "cred"), "uid=12345,12345,12345 gid=23456 groups=7,8,\n",
-	       "another user");
+	is_str(says(&s, "cred"),
+	       "uid=12345,12345,12345 gid=23456 groups=7,8,\n", "another user");
 	has_str(says(&s, "state"), "pdeathsig=9", "still dies with its parent");
 	s.cwd = "private";
 	is_str(says(&s, "state"), "failed", "goes only where that user may");
@@ -305,17 +307,20 @@ static void descriptors(void)
 	int open_ended = dup(1); /* not close-on-exec */
 
 	/* 0, 1, 2 and the one that reads /proc/self/fd */
-	is_str(says(&s, "fds"), "4\n", "nothing but 0, 1 and 2 reaches the child");
+	is_str(says(&s, "fds"), "4\n",
+	       "nothing but 0, 1 and 2 reaches the child");
 	close(open_ended);
 }
 
-/* Five files, of which each stands where another one has to go. */
-static int juggle(void)
+/* Five files: with @low, each stands where another one has to go; otherwise
+ * the places are free. */
+static int juggle(bool low)
 {
+	static const int high[] = { 201, 202, 200, 204, 203 };
 	char inode[5][24];
 	const char *argv[9] = { self, "child", "inodes" };
-	static const int to[] = { 1, 2, 0, 4, 3 };
-	const int keep[] = { 4, 3 };
+	static const int near[] = { 1, 2, 0, 4, 3 };
+	const int *to = low ? near : high;
 	struct proc_spec s = PROC_SPEC_INIT;
 	struct proc p = PROC_INIT;
 	struct stat st;
@@ -328,8 +333,12 @@ static int juggle(void)
 		fcntl(fd, F_DUPFD, 200 + i);
 		close(fd);
 	}
-	for (i = 0; i < 5; i++)
-		dup2(200 + i, i);
+	for (i = 0; i < 5; i++) {
+		if (low)
+			dup2(200 + i, i);
+		else
+			close(i);
+	}
 	for (i = 0; i < 5; i++) {
 		fstat(to[i], &st);
 		snprintf(inode[i], sizeof(inode[i]), "%llu",
@@ -340,22 +349,22 @@ static int juggle(void)
 	s.in = to[0];
 	s.out = to[1];
 	s.err = to[2];
-	s.keep = keep;
+	s.keep = to + 3;
 	s.nkeep = 2;
 	if (proc_spawn(&p, &s, NULL) < 0)
 		return 1;
 	return WEXITSTATUS(wait_status(&p));
 }
 
-static void juggling(void)
+static void juggling(bool low, const char *what)
 {
 	int status;
 	pid_t pid = fork();
 
 	if (pid == 0)
-		_exit(juggle());
+		_exit(juggle(low));
 	waitpid(pid, &status, 0);
-	is_int(status, 0, "descriptors that stand in each other's places");
+	is_int(status, 0, what);
 }
 
 static void terminal(void)
@@ -395,8 +404,8 @@ static void cgroup(void)
 {
 	const char *const argv[] = { "cat", "/proc/self/cgroup", NULL };
 	const char *tree = cgroup_tree();
-	mem_auto char *dir = str_printf("%s/isokit-test-%d", tree ? tree : "",
-					getpid());
+	mem_auto char *dir =
+		str_printf("%s/isokit-test-%d", tree ? tree : "", getpid());
 	struct proc_spec s = PROC_SPEC_INIT;
 	fd_auto int fd = -1;
 
@@ -615,7 +624,8 @@ int main(int argc, char **argv)
 	environment();
 	signals();
 	descriptors();
-	juggling();
+	juggling(true, "descriptors that stand in each other's places");
+	juggling(false, "places that nobody holds");
 	terminal();
 	cgroup();
 	parents_death();

@@ -33,7 +33,8 @@ static void later(struct progress *p, uint64_t ns)
 
 static void quiet(struct pipe_end *t)
 {
-	struct progress p = { .fd = t->p[1], .style = PROGRESS_QUIET,
+	struct progress p = { .fd = t->p[1],
+			      .style = PROGRESS_QUIET,
 			      .prog = "iso-x" };
 
 	progress_begin(&p, "reading", 100);
@@ -46,7 +47,8 @@ static void quiet(struct pipe_end *t)
 
 static void lines(struct pipe_end *t)
 {
-	struct progress p = { .fd = t->p[1], .style = PROGRESS_LINES,
+	struct progress p = { .fd = t->p[1],
+			      .style = PROGRESS_LINES,
 			      .prog = "iso-x" };
 	const char *got;
 
@@ -73,15 +75,17 @@ static void lines(struct pipe_end *t)
 
 static void bar(struct pipe_end *t)
 {
-	struct progress p = { .fd = t->p[1], .style = PROGRESS_BAR,
+	struct progress p = { .fd = t->p[1],
+			      .style = PROGRESS_BAR,
 			      .prog = "iso-x" };
 
 	progress_begin(&p, "reading", 4096);
 	is_str(written(t), "\r\033[Kreading", "a bar starts as a word");
 	later(&p, CLOCK_S(1));
 	progress_update(&p, 1024);
-	has_str(written(t), "\r\033[Kreading [######..................] "
-			    "1.0 KiB of 4.0 KiB",
+	has_str(written(t),
+		"\r\033[Kreading [######..................] "
+		"1.0 KiB of 4.0 KiB",
 		"a quarter of it");
 	later(&p, CLOCK_S(1));
 	progress_update(&p, 1 << 20);

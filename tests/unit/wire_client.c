@@ -20,10 +20,10 @@ struct client {
 	pid_t pid;
 	pid_t agent;
 	int in, out, err; /* our ends of its streams; -1: closed */
-	int conn;	  /* our end of its connection, when we are its agent */
-	int status;	  /* exit code, 128 + signal, 200: refused, 201: lost */
-	char text[600];	  /* of the error, by way of a pipe */
-	int report;
+	int conn;	  /* of its connection, when we are its agent */
+	int report;	  /* where the text of its error comes out */
+	int status; /* 128 + a signal, 200 refused, 201 lost, 202 neither */
+	char text[600];
 };
 
 static int run_child(int conn, const struct wire_exec *x, int report)
@@ -61,7 +61,7 @@ static struct client client_fork(const struct wire_exec *x, int tty,
 				 bool false_agent)
 {
 	struct client c = { .agent = 0, .status = -1 };
-	int in[2], out[2], err[2], report[2], s[2];
+	int in[2], out[2], err[2], report[2], s[2], small = 4096;
 
 	pipe_of(in);
 	pipe_of(out);
@@ -69,6 +69,8 @@ static struct client client_fork(const struct wire_exec *x, int tty,
 	pipe_of(report);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) < 0)
 		bail("no socket");
+	/* So that little is enough to fill it. */
+	setsockopt(s[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
 	if (!false_agent)
 		c.agent = agent_start("--serve", s[1]);
 	fflush(stdout);
@@ -241,8 +243,8 @@ static void reader_gone(void)
 
 static void signals(void)
 {
-	static const int sig[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1,
-				   SIGUSR2 };
+	static const int sig[] = { SIGHUP,  SIGINT,  SIGQUIT,
+				   SIGTERM, SIGUSR1, SIGUSR2 };
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(sig); i++) {

@@ -123,8 +123,10 @@ static void reasons(void)
 	struct err e = ERR_INIT;
 
 	parse(WIRE_CLIENT, 99, 1, 2, 3, &e);
-	is_str(e.text, "protocol broken: unknown type (type 99, channel 1, "
-		       "stream 2, length 3)", "an error tells the header");
+	is_str(e.text,
+	       "protocol broken: unknown type (type 99, channel 1, "
+	       "stream 2, length 3)",
+	       "an error tells the header");
 	is_int(e.num, EPROTO, "and has a number");
 	parse(WIRE_AGENT, WIRE_OPEN, 0, 1, 1, &e);
 	has_str(e.text, "type from the wrong side", "side");
@@ -162,8 +164,9 @@ static void pieces(const struct buf *all, size_t piece, size_t frames)
 
 static void cutting(void)
 {
-	static const size_t piece[] = { 1,     7,     8,     9,
-					32767, 32776, 65552, 1000000 };
+	static const size_t piece[] = {
+		1, 7, 8, 9, 32767, 32776, 65552, 1000000
+	};
 	static const size_t size[] = { 1, 32768, 2, 32767, 32768, 32768, 100 };
 	buf_auto struct buf all = BUF_INIT;
 	uint8_t data[WIRE_PAYLOAD_MAX];

@@ -259,7 +259,10 @@ struct bad {
 	const char *text;
 };
 
-#define BAD(bytes, text) { bytes, sizeof(bytes) - 1, text }
+#define BAD(bytes, text)                       \
+	{                                      \
+		bytes, sizeof(bytes) - 1, text \
+	}
 #define HEAD "\1\0\0\0"
 #define ARG "\1\0\0\0\2\0\0\0x\0"
 
