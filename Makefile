@@ -90,8 +90,9 @@ vcpu-hello_SRC = demo/vcpu-hello.c $(BASE) $(TINY)
 vcpu-hello_GUESTS = hello
 
 # The agent is built with another compiler and another libc: own objects.
-agent_SRC = agent/main.c agent/boot.c agent/conn.c agent/stream.c agent/run.c \
-	    agent/cgroup.c agent/user.c agent/loop.c $(WIRE) $(BASE)
+agent_SRC = agent/main.c agent/boot.c agent/conn.c agent/stream.c \
+	    agent/output.c agent/input.c agent/run.c agent/cgroup.c \
+	    agent/user.c agent/loop.c $(WIRE) $(BASE)
 
 # ---- rules ------------------------------------------------------------------
 

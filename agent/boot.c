@@ -165,8 +165,8 @@ static int await_device(int uevents, int (*find)(void), const char *what,
 static bool port_is_ours(const char *dev)
 {
 	buf_auto struct buf b = BUF_INIT_MAX(256);
-	mem_auto char *path = str_printf("/sys/class/virtio-ports/%s/name",
-					 dev);
+	mem_auto char *path =
+		str_printf("/sys/class/virtio-ports/%s/name", dev);
 
 	return path && io_read_line(AT_FDCWD, path, &b, NULL) == 0 &&
 	       str_eq((struct str){ (char *)b.data, b.len }, STR(PORT_NAME));
@@ -268,15 +268,15 @@ static int setup_line(struct str line, struct err *e)
 
 	if (str_eq(verb, STR("hostname")))
 		return sethostname(what, strlen(what)) < 0 ?
-			       err_sys(e, errno, "hostname '%s'", what) : 0;
+			       err_sys(e, errno, "hostname '%s'", what) :
+			       0;
 	if (!what || !target || target[0] != '/')
 		return err_set(e, EINVAL, "setup: bad line '%.*s'",
 			       STR_ARG(verb));
 	if (str_eq(verb, STR("xfs"))) {
 		r = io_mkdirs(target, 0755, e);
 		if (r == 0 && mount(what, target, "xfs", 0, "discard") < 0)
-			r = err_sys(e, errno, "cannot mount XFS on %s",
-				    target);
+			r = err_sys(e, errno, "cannot mount XFS on %s", target);
 		return r;
 	}
 	from = *what == '/' ? str_dup(str_of(what)) : str_path(SHARE, what);

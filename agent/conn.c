@@ -68,8 +68,8 @@ static void compact(struct conn *c)
 static int write_out(struct conn *c)
 {
 	while (pending(c)) {
-		ssize_t n = write(c->w.fd, c->out.data + c->out_off,
-				  pending(c));
+		ssize_t n =
+			write(c->w.fd, c->out.data + c->out_off, pending(c));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -120,8 +120,7 @@ void conn_flush(struct conn *c)
 	loop_arm(&c->w, want);
 }
 
-static int conn_frame(struct conn *c, const struct wire_frame *f,
-		      struct err *e)
+static int conn_frame(struct conn *c, const struct wire_frame *f, struct err *e)
 {
 	if (!c->greeted) {
 		c->greeted = true;

@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 
-#define container_of(p, type, member)                                         \
+#define container_of(p, type, member) \
 	((type *)(void *)((char *)(p)-offsetof(type, member)))
 
 struct watch {
@@ -23,7 +23,10 @@ struct watch {
 	void (*ready)(struct watch *w, uint32_t events);
 };
 
-#define WATCH_INIT(handler) { .fd = -1, .armed = 0, .ready = (handler) }
+#define WATCH_INIT(handler)                              \
+	{                                                \
+		.fd = -1, .armed = 0, .ready = (handler) \
+	}
 
 /* 0 or -errno. */
 int loop_init(void);

@@ -82,8 +82,10 @@ static void be_init(void)
 	int port = boot_early(&e);
 	int r = port;
 
-	setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:"
-		       "/sbin:/bin", 1);
+	setenv("PATH",
+	       "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:"
+	       "/sbin:/bin",
+	       1);
 	if (r >= 0)
 		r = boot_root(&e);
 	if (r == 0)

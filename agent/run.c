@@ -20,7 +20,13 @@ struct stdio {
 	int in[2], out[2], err[2];
 };
 
-#define STDIO_INIT { { -1, -1 }, { -1, -1 }, { -1, -1 } }
+#define STDIO_INIT                      \
+	{                               \
+		{ -1, -1 }, { -1, -1 }, \
+		{                       \
+			-1, -1          \
+		}                       \
+	}
 #define stdio_auto __attribute__((cleanup(stdio_close)))
 
 static void stdio_close(struct stdio *io)
@@ -50,8 +56,10 @@ static int make_pipes(struct stdio *io, struct err *e)
 static int make_tty(struct stdio *io, const struct wire_winsize *w,
 		    struct err *e)
 {
-	struct winsize ws = { .ws_row = w->rows, .ws_col = w->cols,
-			      .ws_xpixel = w->xpixel, .ws_ypixel = w->ypixel };
+	struct winsize ws = { .ws_row = w->rows,
+			      .ws_col = w->cols,
+			      .ws_xpixel = w->xpixel,
+			      .ws_ypixel = w->ypixel };
 	fd_auto int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
 	fd_auto int slave = -1;
 

@@ -34,11 +34,11 @@ struct stream;
 
 struct conn {
 	struct watch w;
-	bool greeted;	/* the peer's HELLO has come */
-	bool closing;	/* an ERROR is on its way out; read no more */
+	bool greeted;	     /* the peer's HELLO has come */
+	bool closing;	     /* an ERROR is on its way out; read no more */
 	struct stream *held; /* the first that waits for room in out */
-	uint32_t last;	/* highest stream the peer opened */
-	size_t out_off; /* bytes of out already written */
+	uint32_t last;	     /* highest stream the peer opened */
+	size_t out_off;	     /* bytes of out already written */
 	struct buf out;
 	struct wire_reader in;
 	struct conn *next;
@@ -47,7 +47,7 @@ struct conn {
 /* What a command writes to. */
 struct out_chan {
 	struct watch w; /* pipe's or terminal's read end; fd -1: closed */
-	size_t left; /* of the process, once it has ended; else SIZE_MAX */
+	size_t left;	/* of the process, once it has ended; else SIZE_MAX */
 	bool eof_sent;
 };
 
@@ -69,9 +69,9 @@ struct stream {
 	bool reset; /* the peer wants only EXIT */
 	struct wire_flow flow;
 
-	struct watch in_w;  /* pipe's or terminal's write end */
-	struct buf in;	    /* stdin the process has not taken yet */
-	uint32_t in_taken;  /* taken, not yet told to the peer */
+	struct watch in_w; /* pipe's or terminal's write end */
+	struct buf in;	   /* stdin the process has not taken yet */
+	uint32_t in_taken; /* taken, not yet told to the peer */
 	bool in_eof;
 
 	struct out_chan out[2]; /* stdout or terminal, stderr */
@@ -113,6 +113,33 @@ void stream_abandon_all(struct conn *c);
 
 /* Reap ended processes, all of them: as PID 1 also the orphans. */
 void stream_reap(void);
+
+/* Let go of all it has.  Its process, if any, was reaped. */
+void stream_free(struct stream *s);
+
+/* ---- output.c ---- */
+
+void out_init(struct stream *s);
+
+/* Close output @i (0: stdout, 1: stderr), and tell the peer. */
+void out_close(struct stream *s, int i);
+
+/* Send one frame's worth of output @i.  True when more may be there. */
+bool out_pump(struct stream *s, int i);
+
+/* The process has ended: send what it left behind, then EXIT, and free @s.
+ * To be called again whenever the peer has taken something. */
+void out_drain(struct stream *s);
+
+/* ---- input.c ---- */
+
+void in_init(struct stream *s);
+
+/* DATA for the command.  0, or -ENOMEM with @e filled. */
+int in_data(struct stream *s, const struct wire_frame *f, struct err *e);
+
+/* All input was handed over: the command is to see its end. */
+void in_end(struct stream *s);
 
 /* ---- run.c ---- */
 

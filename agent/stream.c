@@ -22,10 +22,6 @@
 
 static struct stream streams[STREAMS_MAX];
 
-static void in_ready(struct watch *w, uint32_t events);
-static void stdout_ready(struct watch *w, uint32_t events);
-static void stderr_ready(struct watch *w, uint32_t events);
-
 static struct stream *stream_find(struct conn *c, uint32_t id)
 {
 	size_t i;
@@ -53,17 +49,14 @@ static struct stream *stream_new(struct conn *c, uint32_t id)
 		.conn = c,
 		.id = id,
 		.request = BUF_INIT_MAX(WIRE_REQUEST_MAX),
-		.in_w = WATCH_INIT(in_ready),
-		.in = BUF_INIT_MAX(WIRE_WINDOW),
 		.flow = WIRE_FLOW_INIT,
 	};
-	s->out[0].w = (struct watch)WATCH_INIT(stdout_ready);
-	s->out[1].w = (struct watch)WATCH_INIT(stderr_ready);
-	s->out[0].left = s->out[1].left = SIZE_MAX;
+	in_init(s);
+	out_init(s);
 	return s;
 }
 
-static void stream_free(struct stream *s)
+void stream_free(struct stream *s)
 {
 	loop_close(&s->in_w);
 	loop_close(&s->out[0].w);
@@ -80,126 +73,6 @@ static void stream_kill(struct stream *s)
 		kill(-s->pid, SIGKILL);
 }
 
-/* ---- output: command -> peer ---- */
-
-static void out_close(struct stream *s, int i)
-{
-	struct out_chan *o = &s->out[i];
-
-	loop_close(&o->w);
-	if (o->eof_sent || !s->conn || s->reset || (s->tty && i == 1))
-		return;
-	o->eof_sent = true;
-	wire_put(&s->conn->out, WIRE_EOF, (uint8_t)(WIRE_STDOUT + i), s->id,
-		 NULL, 0);
-}
-
-/* Read one frame's worth straight into the connection's buffer.  True when
- * more may be there. */
-static bool out_pump(struct stream *s, int i)
-{
-	struct out_chan *o = &s->out[i];
-	struct conn *c = s->conn;
-	uint32_t *credit = &s->flow.credit[i];
-	size_t want = *credit < WIRE_PAYLOAD_MAX ? *credit : WIRE_PAYLOAD_MAX;
-	uint8_t *at;
-	ssize_t n;
-
-	if (o->w.fd < 0)
-		return false;
-	if (o->left == 0) {
-		out_close(s, i);
-		return false;
-	}
-	if (want > o->left)
-		want = o->left;
-	if (!c->held && conn_full(c))
-		c->held = s;
-	if (want == 0 || c->held ||
-	    buf_reserve(&c->out, WIRE_HEADER + want) < 0) {
-		loop_arm(&o->w, 0);
-		return false;
-	}
-	at = c->out.data + c->out.len;
-	n = read(o->w.fd, at + WIRE_HEADER, want);
-	if (n < 0 && errno == EINTR)
-		return true;
-	if (n < 0 && errno == EAGAIN && s->state == STREAM_RUNNING) {
-		loop_arm(&o->w, EPOLLIN);
-		return false;
-	}
-	/* The end; or, once the process has ended, nothing more of its own.
-	 * A terminal says EIO when its other end is closed. */
-	if (n <= 0) {
-		out_close(s, i);
-		return false;
-	}
-	wire_header(at, WIRE_DATA, (uint8_t)(WIRE_STDOUT + i), s->id,
-		    (size_t)n);
-	c->out.len += WIRE_HEADER + (size_t)n;
-	*credit -= (uint32_t)n;
-	o->left -= (size_t)n;
-	return true;
-}
-
-static void send_exit(struct stream *s)
-{
-	struct wire_exit x = {
-		.signaled = WIFSIGNALED(s->status),
-		.code = WIFSIGNALED(s->status) ?
-				(uint32_t)WTERMSIG(s->status) :
-				(uint32_t)WEXITSTATUS(s->status),
-		.user_us = (uint64_t)s->usage.ru_utime.tv_sec * 1000000 +
-			   (uint64_t)s->usage.ru_utime.tv_usec,
-		.sys_us = (uint64_t)s->usage.ru_stime.tv_sec * 1000000 +
-			  (uint64_t)s->usage.ru_stime.tv_usec,
-		.maxrss_kib = (uint64_t)s->usage.ru_maxrss,
-	};
-
-	wire_put_exit(&s->conn->out, s->id, &x);
-}
-
-/* The process has ended: send what it left behind, then EXIT.  Called again
- * whenever the peer has taken something. */
-static void drain(struct stream *s)
-{
-	int i;
-
-	for (i = 0; i < 2; i++) {
-		if (!s->conn || s->reset)
-			out_close(s, i);
-		while (out_pump(s, i))
-			;
-	}
-	if (s->out[0].w.fd >= 0 || s->out[1].w.fd >= 0)
-		return;
-	if (s->conn)
-		send_exit(s);
-	stream_free(s);
-}
-
-static void out_ready(struct stream *s, int i)
-{
-	struct conn *c = s->conn;
-
-	out_pump(s, i);
-	if (s->state == STREAM_EXITED)
-		drain(s);
-	conn_flush(c);
-}
-
-static void stdout_ready(struct watch *w, uint32_t events)
-{
-	(void)events;
-	out_ready(container_of(w, struct stream, out[0].w), 0);
-}
-
-static void stderr_ready(struct watch *w, uint32_t events)
-{
-	(void)events;
-	out_ready(container_of(w, struct stream, out[1].w), 1);
-}
-
 void stream_resume_all(struct conn *c, const struct stream *first)
 {
 	size_t i, start = (size_t)(first - streams);
@@ -213,87 +86,8 @@ void stream_resume_all(struct conn *c, const struct stream *first)
 		for (ch = 0; ch < 2; ch++)
 			loop_arm(&s->out[ch].w, EPOLLIN);
 		if (s->state == STREAM_EXITED)
-			drain(s);
+			out_drain(s);
 	}
-}
-
-/* ---- input: peer -> command ---- */
-
-/* Tell the peer, in big steps, that its bytes were taken. */
-static void in_credit(struct stream *s)
-{
-	if (s->in_taken < WIRE_WINDOW / 2 || !s->conn)
-		return;
-	wire_put_u32(&s->conn->out, WIRE_CREDIT, WIRE_STDIN, s->id,
-		     s->in_taken);
-	s->flow.in_window += s->in_taken;
-	s->in_taken = 0;
-}
-
-/* Nobody reads the command's standard input any more. */
-static void in_closed(struct stream *s)
-{
-	loop_close(&s->in_w);
-	buf_free(&s->in);
-	if (s->conn && !s->in_eof)
-		wire_put(&s->conn->out, WIRE_EOF, WIRE_STDIN, s->id, NULL, 0);
-	s->in_eof = true;
-}
-
-static void in_end(struct stream *s)
-{
-	static const char eot = 4;
-
-	/* A terminal has no end; its users type one. */
-	if (s->tty && s->in_w.fd >= 0)
-		(void)!write(s->in_w.fd, &eot, 1);
-	else
-		loop_close(&s->in_w);
-}
-
-/* Hand over what is buffered, as far as the command takes it. */
-static void in_push(struct stream *s)
-{
-	while (s->in.len && s->in_w.fd >= 0) {
-		ssize_t n = write(s->in_w.fd, s->in.data, s->in.len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			break;
-		if (n < 0) {
-			in_closed(s);
-			return;
-		}
-		buf_shift(&s->in, (size_t)n);
-		s->in_taken += (uint32_t)n;
-	}
-	loop_arm(&s->in_w, s->in.len ? EPOLLOUT : 0);
-	if (s->in_eof && s->in.len == 0)
-		in_end(s);
-	in_credit(s);
-}
-
-static void in_ready(struct watch *w, uint32_t events)
-{
-	struct stream *s = container_of(w, struct stream, in_w);
-	struct conn *c = s->conn;
-
-	(void)events;
-	in_push(s);
-	if (c)
-		conn_flush(c);
-}
-
-static int on_data(struct stream *s, const struct wire_frame *f, struct err *e)
-{
-	/* The command reads no more, of which the peer does not know yet. */
-	if (s->in_w.fd < 0)
-		return 0;
-	if (buf_add(&s->in, f->data, f->len) < 0)
-		return err_sys(e, ENOMEM, "cannot keep input");
-	in_push(s);
-	return 0;
 }
 
 static void on_eof(struct stream *s, const struct wire_frame *f)
@@ -311,7 +105,7 @@ static void on_eof(struct stream *s, const struct wire_frame *f)
 		if (s->tty)
 			loop_close(&s->in_w);
 		if (s->state == STREAM_EXITED)
-			drain(s);
+			out_drain(s);
 	}
 }
 
@@ -320,7 +114,7 @@ static void on_eof(struct stream *s, const struct wire_frame *f)
 static void on_credit(struct stream *s, const struct wire_frame *f)
 {
 	if (s->state == STREAM_EXITED)
-		drain(s);
+		out_drain(s);
 	else
 		loop_arm(&s->out[f->channel - WIRE_STDOUT].w, EPOLLIN);
 }
@@ -360,7 +154,7 @@ static void on_reset(struct stream *s)
 	s->reset = true;
 	loop_close(&s->in_w);
 	if (s->state == STREAM_EXITED) {
-		drain(s);
+		out_drain(s);
 		return;
 	}
 	stream_kill(s);
@@ -404,11 +198,10 @@ static void on_open(struct stream *s, const struct wire_frame *f)
 	wire_put_u32(&s->conn->out, WIRE_STARTED, 0, s->id, (uint32_t)s->pid);
 }
 
-static int dispatch(struct stream *s, const struct wire_frame *f,
-		    struct err *e)
+static int dispatch(struct stream *s, const struct wire_frame *f, struct err *e)
 {
 	if (f->type == WIRE_DATA)
-		return on_data(s, f, e);
+		return in_data(s, f, e);
 	if (f->type == WIRE_OPEN)
 		on_open(s, f);
 	else if (f->type == WIRE_CREDIT)
@@ -492,7 +285,7 @@ static void ended(pid_t pid, int status, const struct rusage *usage)
 		s->out[0].left = left_in(s, 0);
 		s->out[1].left = left_in(s, 1);
 		c = s->conn;
-		drain(s);
+		out_drain(s);
 		if (c)
 			conn_flush(c);
 		return;

@@ -138,7 +138,7 @@ int main(int argc, char **argv)
 	must(wire_put_hello(&hello, "bench"));
 	must(io_write_full(sv[0], hello.data, hello.len));
 	await(sv[0], 0);
-	measure(sv[0], argc > 2 ? (const char *const *)argv + 2 :
-				  default_command);
+	measure(sv[0],
+		argc > 2 ? (const char *const *)argv + 2 : default_command);
 	return 0;
 }

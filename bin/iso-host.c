@@ -81,8 +81,8 @@ static json_t *check_steps(const struct check *c)
 		json_array_append_new(
 			steps,
 			json_pack("{s:s, s:b}", "step", check_step_name(i),
-				  "ok", i < c->run.step ||
-					c->verdict == CHECK_ABLE));
+				  "ok",
+				  i < c->run.step || c->verdict == CHECK_ABLE));
 	return steps;
 }
 
@@ -211,8 +211,9 @@ static int cmd_up(int argc, const char *const *argv)
 			tool_say("no KVM here: %s", c.reason);
 	}
 	if (geteuid() != 0) {
-		err_set(&e, EPERM, "the emulated host shares this machine's "
-				   "files, which only root can do");
+		err_set(&e, EPERM,
+			"the emulated host shares this machine's "
+			"files, which only root can do");
 		err_fix(&e, "sudo iso-host up");
 		return tool_fail(&e);
 	}
@@ -229,7 +230,7 @@ static int run_fail(const struct err *e, int code)
 
 static int exec_code(int num)
 {
-	return num == ENOENT ? RUN_NOT_FOUND :
+	return num == ENOENT		       ? RUN_NOT_FOUND :
 	       num == EACCES || num == ENOEXEC ? RUN_NOT_EXECUTABLE :
 						 RUN_FAILED;
 }
@@ -350,8 +351,8 @@ static const struct opt common_opts[] = {
 	{ "name", 'n', OPT_TEXT, &opt_name, "NAME",
 	  "which emulated host; 'default' if not given", 0, 0, OFFER_NONE,
 	  NULL },
-	{ "quiet", 'q', OPT_FLAG, &opt_quiet, NULL,
-	  "say nothing but errors", 0, 0, OFFER_NONE, NULL },
+	{ "quiet", 'q', OPT_FLAG, &opt_quiet, NULL, "say nothing but errors", 0,
+	  0, OFFER_NONE, NULL },
 	{ .name = NULL },
 };
 
@@ -366,7 +367,8 @@ static const struct opt check_opts[] = {
 static const struct opt up_opts[] = {
 	{ "share", 's', OPT_TEXTS, &opt_shares, "DIR",
 	  "share DIR for writing (may be repeated); the working directory "
-	  "if not given", 0, 0, OFFER_DIR, NULL },
+	  "if not given",
+	  0, 0, OFFER_DIR, NULL },
 	{ "cpus", 'c', OPT_COUNT, &opt_cpus, "N",
 	  "emulated processors; all of this machine's if not given", 1, 64,
 	  OFFER_NONE, NULL },
@@ -375,7 +377,8 @@ static const struct opt up_opts[] = {
 	  GIB / 2, 1024 * GIB, OFFER_NONE, NULL },
 	{ "disk", 'd', OPT_BYTES, &opt_disk, "SIZE",
 	  "size of its state disk when that is made; 64G, sparse, if not "
-	  "given", GIB, 65536 * GIB, OFFER_NONE, NULL },
+	  "given",
+	  GIB, 65536 * GIB, OFFER_NONE, NULL },
 	{ "kernel", 'k', OPT_TEXT, &opt_kernel, "KERNEL",
 	  "the kernel, as for iso-kernel", 0, 0, OFFER_FILE, NULL },
 	{ "agent", 0, OPT_TEXT, &opt_agent, "FILE",
@@ -386,8 +389,8 @@ static const struct opt up_opts[] = {
 };
 
 static const struct opt run_opts[] = {
-	{ "tty", 't', OPT_FLAG, &opt_tty, NULL,
-	  "give the command a terminal", 0, 0, OFFER_NONE, NULL },
+	{ "tty", 't', OPT_FLAG, &opt_tty, NULL, "give the command a terminal",
+	  0, 0, OFFER_NONE, NULL },
 	{ .name = NULL },
 };
 
@@ -398,17 +401,28 @@ static const struct opt status_opts[] = {
 };
 
 static const struct opt_cmd cmds[] = {
-	{ .name = "check", .opts = check_opts, .run = cmd_check,
+	{ .name = "check",
+	  .opts = check_opts,
+	  .run = cmd_check,
 	  .help = "say whether this machine can run KVM guests" },
-	{ .name = "up", .opts = up_opts, .run = cmd_up,
+	{ .name = "up",
+	  .opts = up_opts,
+	  .run = cmd_up,
 	  .help = "start the emulated host, unless KVM works here" },
-	{ .name = "run", .opts = run_opts, .run = cmd_run,
-	  .args = "[--] COMMAND [ARGUMENT...]", .min_args = 1, .max_args = -1,
+	{ .name = "run",
+	  .opts = run_opts,
+	  .run = cmd_run,
+	  .args = "[--] COMMAND [ARGUMENT...]",
+	  .min_args = 1,
+	  .max_args = -1,
 	  .offer = OFFER_COMMAND,
 	  .help = "run a command where KVM works, as if it were here" },
-	{ .name = "down", .run = cmd_down,
+	{ .name = "down",
+	  .run = cmd_down,
 	  .help = "switch the emulated host off" },
-	{ .name = "status", .opts = status_opts, .run = cmd_status,
+	{ .name = "status",
+	  .opts = status_opts,
+	  .run = cmd_status,
 	  .help = "say whether the emulated host is up" },
 	{ .name = NULL },
 };

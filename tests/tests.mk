@@ -5,9 +5,10 @@
 
 # ---- unit tests: tests/unit/NAME.c becomes $(O)/bin/NAME --------------------
 
-UNIT = base_err base_buf base_str base_io base_proc base_sock base_opt \
-       base_progress wire_frame wire_msg wire_client \
+UNIT = base_err base_buf base_str base_io base_proc base_run base_sock base_opt \
+       base_progress wire_frame wire_msg wire_client wire_lost \
        agent_user agent_run agent_flow agent_breach agent_tty host_mux \
+       host_load \
        kvm_check kvm_tiny base_sha256 guest_bzimage guest_deb \
        guest_initramfs
 
@@ -21,12 +22,14 @@ base_buf_SRC = tests/unit/base_buf.c $(BASE)
 base_str_SRC = tests/unit/base_str.c $(BASE)
 base_io_SRC = tests/unit/base_io.c $(BASE)
 base_proc_SRC = tests/unit/base_proc.c $(BASE)
+base_run_SRC = tests/unit/base_run.c $(BASE)
 base_opt_SRC = tests/unit/base_opt.c lib/base/opt.c lib/base/optgen.c $(BASE)
 base_opt_LIBS = -lpopt
 base_sock_SRC = tests/unit/base_sock.c lib/base/sock.c $(BASE)
 base_progress_SRC = tests/unit/base_progress.c lib/base/progress.c $(BASE)
 wire_frame_SRC = tests/unit/wire_frame.c $(WIRE) $(BASE)
 wire_client_SRC = tests/unit/wire_client.c lib/wire/client.c $(WIRE) $(BASE)
+wire_lost_SRC = tests/unit/wire_lost.c lib/wire/client.c $(WIRE) $(BASE)
 wire_msg_SRC = tests/unit/wire_msg.c $(WIRE) $(BASE)
 base_sha256_SRC = tests/unit/base_sha256.c $(BASE) lib/base/sha256.c
 base_sha256_LIBS = -lcrypto
@@ -43,7 +46,9 @@ guest_initramfs_LIBS = -larchive -lkmod -ljansson -lcrypto
 agent_native_SRC = $(agent_SRC)
 agent_flow_SRC = tests/unit/agent_flow.c $(WIRE) $(BASE)
 agent_breach_SRC = tests/unit/agent_breach.c lib/base/sock.c $(WIRE) $(BASE)
-host_mux_SRC = tests/unit/host_mux.c lib/host/mux.c lib/base/sock.c $(WIRE) $(BASE)
+MUX = lib/host/mux.c lib/base/sock.c $(WIRE) $(BASE)
+host_mux_SRC = tests/unit/host_mux.c $(MUX)
+host_load_SRC = tests/unit/host_load.c $(MUX)
 agent_tty_SRC = tests/unit/agent_tty.c $(WIRE) $(BASE)
 agent_user_SRC = tests/unit/agent_user.c agent/user.c $(BASE)
 agent_run_SRC = tests/unit/agent_run.c $(WIRE) $(BASE)

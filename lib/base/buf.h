@@ -22,8 +22,14 @@ struct buf {
 };
 
 #define BUF_MAX_DEFAULT ((size_t)64 << 20)
-#define BUF_INIT { .data = NULL, .max = BUF_MAX_DEFAULT }
-#define BUF_INIT_MAX(limit) { .data = NULL, .max = (limit) }
+#define BUF_INIT                                     \
+	{                                            \
+		.data = NULL, .max = BUF_MAX_DEFAULT \
+	}
+#define BUF_INIT_MAX(limit)                  \
+	{                                    \
+		.data = NULL, .max = (limit) \
+	}
 #define buf_auto __attribute__((cleanup(buf_free)))
 
 void buf_free(struct buf *b);

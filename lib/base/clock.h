@@ -14,7 +14,7 @@ uint64_t clock_now(void);
  * for poll(2); -1 (for ever) for a deadline of UINT64_MAX. */
 int clock_until_ms(uint64_t ns);
 
-#define CLOCK_MS(n) ((uint64_t)(n) * 1000000U)
-#define CLOCK_S(n) ((uint64_t)(n) * 1000000000U)
+#define CLOCK_MS(n) ((uint64_t)(n)*1000000U)
+#define CLOCK_S(n) ((uint64_t)(n)*1000000000U)
 
 #endif

@@ -19,7 +19,10 @@ struct err {
 	char fix[256];	/* one line of advice, or "" */
 };
 
-#define ERR_INIT { .num = 0, .text = "", .fix = "" }
+#define ERR_INIT                                \
+	{                                       \
+		.num = 0, .text = "", .fix = "" \
+	}
 
 /* Say what failed.  @num is a positive errno.  Returns -@num. */
 int err_set(struct err *e, int num, const char *fmt, ...)

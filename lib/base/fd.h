@@ -36,11 +36,11 @@ static inline int fd_steal(int *fd)
 }
 
 /* Take the pointer out of *@pp (of any pointer type), which becomes NULL. */
-#define ptr_steal(pp)                                                         \
-	__extension__({                                                       \
-		__typeof__(*(pp)) taken_ = *(pp);                             \
-		*(pp) = NULL;                                                 \
-		taken_;                                                       \
+#define ptr_steal(pp)                             \
+	__extension__({                           \
+		__typeof__(*(pp)) taken_ = *(pp); \
+		*(pp) = NULL;                     \
+		taken_;                           \
 	})
 
 /* Set O_NONBLOCK on @fd to @on.  0 or -errno. */

@@ -121,7 +121,8 @@ int io_sync_dir_of(int dirfd, const char *path)
 
 	if (!dir)
 		return -ENOMEM;
-	fd = openat(dirfd, *dir ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = openat(dirfd, *dir ? dir : ".",
+		    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	return fsync(fd) < 0 ? -errno : 0;
@@ -239,8 +240,7 @@ static int remove_children(struct removal *rm, int fd, int depth)
 	if (depth == 0)
 		rm->top = fd;
 	while (r == 0 && (d = readdir(dir))) {
-		if (strcmp(d->d_name, ".") != 0 &&
-		    strcmp(d->d_name, "..") != 0)
+		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
 			r = remove_entry(rm, fd, d->d_name, depth + 1);
 	}
 	closedir(dir);
@@ -325,8 +325,8 @@ int io_sweep_tmp(const char *path, struct err *e)
 
 int io_lock(int dirfd, const char *path, bool wait, struct err *e)
 {
-	fd_auto int fd = openat(dirfd, path, O_RDWR | O_CREAT | O_CLOEXEC,
-				0600);
+	fd_auto int fd =
+		openat(dirfd, path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	int r;
 
 	if (fd < 0)

@@ -50,8 +50,8 @@ struct opt {
 /* A program, or one of its commands. */
 struct opt_cmd {
 	const char *name;
-	const char *args;    /* "[--] CMD..." in the usage line; NULL: none */
-	const char *help;    /* one line */
+	const char *args; /* "[--] CMD..." in the usage line; NULL: none */
+	const char *help; /* one line */
 	const struct opt *opts; /* may be NULL */
 	int min_args, max_args; /* max_args -1: any number */
 	enum opt_offer offer;	/* of the arguments */

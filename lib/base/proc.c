@@ -34,7 +34,8 @@
 #include "base/str.h"
 
 #define KEEP_MAX 8
-#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define DEFAULT_PATH \
+	"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 struct child {
 	const struct proc_spec *spec;
@@ -42,9 +43,9 @@ struct child {
 	const char *search; /* the PATH to look argv[0] up in */
 	int null;	    /* /dev/null */
 	pid_t parent;
-	sigset_t mask;	    /* before everything was blocked */
-	int error;	    /* errno of the step that failed */
-	const char *step;   /* what it was doing; NULL: executing */
+	sigset_t mask;	  /* before everything was blocked */
+	int error;	  /* errno of the step that failed */
+	const char *step; /* what it was doing; NULL: executing */
 };
 
 /* For functions in which the child leaves for its program: their stack frames

@@ -23,7 +23,10 @@ struct proc {
 	int pidfd; /* readable when the process has ended */
 };
 
-#define PROC_INIT { .pid = -1, .pidfd = -1 }
+#define PROC_INIT                      \
+	{                              \
+		.pid = -1, .pidfd = -1 \
+	}
 /* Ends (SIGKILL) and reaps a process that is still there. */
 #define proc_auto __attribute__((cleanup(proc_end)))
 
@@ -37,7 +40,8 @@ struct proc_cred {
 #define PROC_NULL (-1) /* for in, out, err: /dev/null */
 
 struct proc_spec {
-	const char *const *argv; /* argv[0]: a path, or a name looked up in PATH */
+	const char *const
+		*argv; /* argv[0]: a path, or a name looked up in PATH */
 	const char *const *envp; /* NULL: the caller's */
 	const char *cwd;	 /* NULL: the caller's */
 	const char *root;	 /* chroot first; NULL: the caller's */
@@ -45,16 +49,18 @@ struct proc_spec {
 	const int *keep;	 /* nkeep descriptors that become 3, 4, ... */
 	size_t nkeep;
 	const struct proc_cred *cred; /* NULL: the caller's */
-	int cgroup;	/* descriptor of its cgroup2 directory, or -1 */
-	int umask;		      /* or -1: the caller's */
+	int cgroup;	     /* descriptor of its cgroup2 directory, or -1 */
+	int umask;	     /* or -1: the caller's */
 	int die_with_parent; /* signal at the death of the calling thread, or 0 */
 	bool session;	     /* a session of its own */
 	bool ctty;	     /* with session: 0 is its controlling terminal */
 };
 
-#define PROC_SPEC_INIT                                                        \
-	{ .in = PROC_NULL, .out = PROC_NULL, .err = PROC_NULL, .cgroup = -1,  \
-	  .umask = -1 }
+#define PROC_SPEC_INIT                                               \
+	{                                                            \
+		.in = PROC_NULL, .out = PROC_NULL, .err = PROC_NULL, \
+		.cgroup = -1, .umask = -1                            \
+	}
 
 /* Start a program.  0, or -errno with @e filled: a program that cannot be
  * executed is an error here, not a child that ends.  -ENOENT and -EACCES are

@@ -46,8 +46,8 @@ static void put(const struct progress *p, const char *line)
 
 static void bar_of(char out[BAR_WIDTH + 3], uint64_t done, uint64_t total)
 {
-	size_t full = total ? (size_t)((double)done / (double)total * BAR_WIDTH)
-			    : 0;
+	size_t full =
+		total ? (size_t)((double)done / (double)total * BAR_WIDTH) : 0;
 	size_t i;
 
 	if (full > BAR_WIDTH)

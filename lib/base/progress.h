@@ -20,12 +20,12 @@ enum progress_style {
 struct progress {
 	int fd; /* borrowed */
 	enum progress_style style;
-	const char *prog;  /* before each line of a log; borrowed */
-	char what[64];	   /* what is being done */
-	uint64_t total;	   /* bytes; 0: not known */
+	const char *prog; /* before each line of a log; borrowed */
+	char what[64];	  /* what is being done */
+	uint64_t total;	  /* bytes; 0: not known */
 	uint64_t done;
-	uint64_t started;  /* clock_now() */
-	uint64_t drawn;	   /* clock_now() of the last drawing */
+	uint64_t started; /* clock_now() */
+	uint64_t drawn;	  /* clock_now() of the last drawing */
 };
 
 /* The style that suits @fd: a bar on a terminal, lines elsewhere. */

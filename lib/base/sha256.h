@@ -16,7 +16,10 @@ struct sha256 {
 	struct evp_md_ctx_st *ctx; /* owned */
 };
 
-#define SHA256_INIT { .ctx = NULL }
+#define SHA256_INIT         \
+	{                   \
+		.ctx = NULL \
+	}
 #define sha256_auto __attribute__((cleanup(sha256_free)))
 
 /* 0 or -ENOMEM. */

@@ -127,7 +127,8 @@ static void follow(int fd, uint64_t size, struct progress *p)
 	while (fgets(line, sizeof(line), f)) {
 		/* dlstatus:NUMBER:PERCENT:TEXT */
 		const char *at = strncmp(line, "dlstatus:", 9) == 0 ?
-					 strchr(line + 9, ':') : NULL;
+					 strchr(line + 9, ':') :
+					 NULL;
 		double percent = at ? strtod(at + 1, &end) : -1;
 
 		if (percent >= 0 && percent <= 100 && *end == ':')

@@ -36,7 +36,10 @@ struct kernel {
 	json_t *modules; /* names, in load order */
 };
 
-#define KERNEL_INIT { .version = NULL }
+#define KERNEL_INIT             \
+	{                       \
+		.version = NULL \
+	}
 #define kernel_auto __attribute__((cleanup(kernel_free)))
 
 void kernel_free(struct kernel *k);

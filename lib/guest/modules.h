@@ -31,7 +31,10 @@ struct module_list {
 	size_t n;
 };
 
-#define MODULE_LIST_INIT { .v = NULL, .n = 0 }
+#define MODULE_LIST_INIT          \
+	{                         \
+		.v = NULL, .n = 0 \
+	}
 #define module_list_auto __attribute__((cleanup(module_list_free)))
 
 void module_list_free(struct module_list *l);

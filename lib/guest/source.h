@@ -36,7 +36,10 @@ struct kernel_image {
 	char package[128]; /* "name version", or "" */
 };
 
-#define KERNEL_IMAGE_INIT { .vmlinux = BUF_INIT }
+#define KERNEL_IMAGE_INIT           \
+	{                           \
+		.vmlinux = BUF_INIT \
+	}
 #define kernel_image_auto __attribute__((cleanup(kernel_image_free)))
 
 void kernel_image_free(struct kernel_image *k);

@@ -27,7 +27,10 @@ struct store {
 	int dir;    /* -1 while it does not exist */
 };
 
-#define STORE_INIT { .path = NULL, .dir = -1 }
+#define STORE_INIT                      \
+	{                               \
+		.path = NULL, .dir = -1 \
+	}
 #define store_auto __attribute__((cleanup(store_free)))
 #define json_free_auto __attribute__((cleanup(store_json_free)))
 
@@ -76,7 +79,10 @@ struct store_tmp {
 	char name[32]; /* "" : none */
 };
 
-#define STORE_TMP_INIT { .store = NULL, .name = "" }
+#define STORE_TMP_INIT                    \
+	{                                 \
+		.store = NULL, .name = "" \
+	}
 #define store_tmp_auto __attribute__((cleanup(store_tmp_free)))
 
 int store_tmp_make(struct store_tmp *t, const struct store *s, struct err *e);

@@ -17,7 +17,10 @@ struct console {
 	char next[160];
 };
 
-#define CONSOLE_INIT { .fd = -1, .log = -1 }
+#define CONSOLE_INIT                \
+	{                           \
+		.fd = -1, .log = -1 \
+	}
 
 /* Begin a new DIR/console.log; the one before becomes console.log.1. */
 void console_rotate(struct console *c, const char *dir);

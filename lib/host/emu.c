@@ -36,8 +36,8 @@ char *emu_path(const char *iso_root, const char *name, const char *file)
 
 static int disk_fill(const char *tmp, int fd, uint64_t size, struct err *e)
 {
-	const char *argv[] = { "mkfs.xfs", "-q", "-f", "-m", "reflink=1", "-L",
-			       "iso-state", tmp, NULL };
+	const char *argv[] = { "mkfs.xfs", "-q",	"-f", "-m", "reflink=1",
+			       "-L",	   "iso-state", tmp,  NULL };
 	struct proc_spec spec = PROC_SPEC_INIT;
 	int r;
 
@@ -115,8 +115,10 @@ static int launch(const struct emu_config *c, int lock, int starting,
 	n = io_read_full(p[0], &report, sizeof(report));
 	close(p[0]);
 	if (n != sizeof(report)) {
-		err_set(e, ECHILD, "the supervisor of the emulated host '%s' "
-			"died", c->name);
+		err_set(e, ECHILD,
+			"the supervisor of the emulated host '%s' "
+			"died",
+			c->name);
 		return err_fix(e, "see %s/host/%s/host.log", c->iso_root,
 			       c->name);
 	}
@@ -222,9 +224,11 @@ static int kill_peer(int conn, struct err *e)
 	pidfd = (int)syscall(SYS_pidfd_open, cred.pid, 0);
 	if (pidfd < 0 ||
 	    syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) < 0)
-		return errno == ESRCH ? 0 :
-		       err_sys(e, errno, "cannot kill the supervisor, pid %d",
-			       cred.pid);
+		return errno == ESRCH ?
+			       0 :
+			       err_sys(e, errno,
+				       "cannot kill the supervisor, pid %d",
+				       cred.pid);
 	return 0;
 }
 

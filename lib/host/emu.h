@@ -31,7 +31,7 @@ struct emu_config {
 	uint64_t memory; /* bytes */
 	uint64_t disk;	 /* bytes, of a state disk that is yet to be made */
 	const char *vmlinux, *initramfs;
-	const char *modules; /* the tree for /lib/modules, or NULL */
+	const char *modules;	   /* the tree for /lib/modules, or NULL */
 	const char *const *shares; /* absolute, real paths */
 	size_t nshares;
 };

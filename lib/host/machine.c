@@ -50,10 +50,11 @@ static int start_fs(struct machine *m, const char *dir, int which,
 					      "cache=auto,timeout=0" };
 	mem_auto char *source = str_path(dir, names[which]);
 	mem_auto char *sock = str_printf("%s/%s.sock", dir, names[which]);
-	const char *argv[] = { find_virtiofsd(), "-f", "--fd=3",
-			       "-o", "source=/proc/self/fd/4/.",
-			       "-o", caches[which], "-o", "sandbox=chroot",
-			       "-o", "log_level=warn", NULL };
+	const char *argv[] = {
+		find_virtiofsd(),	    "-f", "--fd=3",	    "-o",
+		"source=/proc/self/fd/4/.", "-o", caches[which],    "-o",
+		"sandbox=chroot",	    "-o", "log_level=warn", NULL
+	};
 	struct proc_spec spec = PROC_SPEC_INIT;
 	fd_auto int fd = -1;
 	fd_auto int source_fd = -1;
@@ -148,14 +149,17 @@ static void qemu_args(struct qemu_args *a, const struct emu_config *c)
 	arg2(a, "-chardev", "socket,id=console,fd=4");
 	arg2(a, "-serial", "chardev:console");
 	arg2(a, "-chardev", "socket,id=root,path=root.sock");
-	arg2(a, "-device", "vhost-user-fs-pci,chardev=root,tag=root,"
-			   "queue-size=512");
+	arg2(a, "-device",
+	     "vhost-user-fs-pci,chardev=root,tag=root,"
+	     "queue-size=512");
 	arg2(a, "-chardev", "socket,id=share,path=share.sock");
-	arg2(a, "-device", "vhost-user-fs-pci,chardev=share,tag=share,"
-			   "queue-size=512");
-	arg2(a, "-drive", "file=state.img,format=raw,if=none,id=state,"
-			  "discard=unmap,detect-zeroes=unmap,werror=report,"
-			  "rerror=report");
+	arg2(a, "-device",
+	     "vhost-user-fs-pci,chardev=share,tag=share,"
+	     "queue-size=512");
+	arg2(a, "-drive",
+	     "file=state.img,format=raw,if=none,id=state,"
+	     "discard=unmap,detect-zeroes=unmap,werror=report,"
+	     "rerror=report");
 	arg2(a, "-device", "virtio-blk-pci,drive=state");
 	arg2(a, "-device", "virtio-rng-pci");
 }

@@ -18,7 +18,10 @@ struct machine {
 	struct proc fs[FS_N];
 };
 
-#define MACHINE_INIT { .qemu = PROC_INIT, .fs = { PROC_INIT, PROC_INIT } }
+#define MACHINE_INIT                                              \
+	{                                                         \
+		.qemu = PROC_INIT, .fs = { PROC_INIT, PROC_INIT } \
+	}
 
 /* Start them in @dir, where emu_view() has made "root" and "share".  They die
  * with the calling thread.  *@agent and *@console become our ends of the

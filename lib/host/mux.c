@@ -59,8 +59,8 @@ static void compact(struct buf *b, size_t *off)
 static int push(int fd, struct buf *b, size_t *off)
 {
 	while (*off < b->len) {
-		ssize_t n = send(fd, b->data + *off, b->len - *off,
-				 MSG_NOSIGNAL);
+		ssize_t n =
+			send(fd, b->data + *off, b->len - *off, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -165,8 +165,8 @@ static void refuse(int fd)
 
 static void client_accept(struct mux *m)
 {
-	fd_auto int fd = accept4(m->listen, NULL, NULL,
-				 SOCK_CLOEXEC | SOCK_NONBLOCK);
+	fd_auto int fd =
+		accept4(m->listen, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct mux_client *c;
 	size_t i;
 
@@ -217,8 +217,9 @@ static int client_stream(struct mux *m, struct mux_client *c,
 	if (!s)
 		return 0;
 	r = wire_flow_in(&s->flow, f, e);
-	return r < 0 ? r : wire_put(&m->out, f->type, f->channel, s->id,
-				    f->data, f->len);
+	return r < 0 ? r :
+		       wire_put(&m->out, f->type, f->channel, s->id, f->data,
+				f->len);
 }
 
 static int client_frame(struct mux *m, struct mux_client *c,
@@ -235,8 +236,10 @@ static int client_frame(struct mux *m, struct mux_client *c,
 	if (f->type == WIRE_PING)
 		return wire_put(&c->out, WIRE_PONG, 0, 0, f->data, f->len);
 	if (f->stream == 0)
-		return f->type == WIRE_PONG ? 0 :
-		       err_set(e, EPROTO, "protocol broken: second HELLO");
+		return f->type == WIRE_PONG ?
+			       0 :
+			       err_set(e, EPROTO,
+				       "protocol broken: second HELLO");
 	return client_stream(m, c, f, e);
 }
 
@@ -281,8 +284,7 @@ static bool client_serve(struct mux *m, struct mux_client *c, short revents)
 
 /* ---- the agent ---- */
 
-static int agent_frame(struct mux *m, const struct wire_frame *f,
-		       struct err *e)
+static int agent_frame(struct mux *m, const struct wire_frame *f, struct err *e)
 {
 	struct mux_slot *s;
 	int r = 0;

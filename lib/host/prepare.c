@@ -46,9 +46,9 @@ static int read_answer(struct host_kernel *k, const struct buf *out,
 	char *slash;
 
 	k->answer = json_loadb((char *)out->data, out->len, 0, NULL);
-	if (json_unpack(k->answer, "{s:{s:s}, s:{s:s}, s:s}", "vmlinux",
-			"path", &k->vmlinux, "initramfs", "path",
-			&k->initramfs, "modules_dir", &modules) < 0)
+	if (json_unpack(k->answer, "{s:{s:s}, s:{s:s}, s:s}", "vmlinux", "path",
+			&k->vmlinux, "initramfs", "path", &k->initramfs,
+			"modules_dir", &modules) < 0)
 		return err_set(e, EPROTO, "iso-kernel's answer makes no sense");
 	/* It names .../lib/modules/RELEASE; what is above is the tree. */
 	k->modules = str_dup(str_of(modules));

@@ -18,7 +18,10 @@ struct host_kernel {
 	char *modules; /* owned: the tree for /lib/modules */
 };
 
-#define HOST_KERNEL_INIT { .answer = NULL }
+#define HOST_KERNEL_INIT       \
+	{                      \
+		.answer = NULL \
+	}
 #define host_kernel_auto __attribute__((cleanup(host_kernel_free)))
 
 void host_kernel_free(struct host_kernel *k);
@@ -35,7 +38,10 @@ struct host_shares {
 	size_t n;
 };
 
-#define HOST_SHARES_INIT { .v = NULL }
+#define HOST_SHARES_INIT  \
+	{                 \
+		.v = NULL \
+	}
 #define host_shares_auto __attribute__((cleanup(host_shares_free)))
 
 void host_shares_free(struct host_shares *s);

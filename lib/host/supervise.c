@@ -75,10 +75,10 @@ static int write_status(struct supervisor *s, struct err *e)
 	for (i = 0; i < s->c->nshares; i++)
 		json_array_append_new(shares, json_string(s->c->shares[i]));
 	o = json_pack("{s:s, s:i, s:I, s:I, s:I, s:s, s:o}", "name", s->c->name,
-		      "pid", (int)getpid(), "started",
-		      (json_int_t)time(NULL), "cpus", (json_int_t)s->c->cpus,
-		      "memory", (json_int_t)s->c->memory, "kernel",
-		      s->c->vmlinux, "shares", shares);
+		      "pid", (int)getpid(), "started", (json_int_t)time(NULL),
+		      "cpus", (json_int_t)s->c->cpus, "memory",
+		      (json_int_t)s->c->memory, "kernel", s->c->vmlinux,
+		      "shares", shares);
 	text = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
 	json_decref(o);
 	if (!path || !text)
@@ -117,8 +117,8 @@ static int explain(struct supervisor *s, struct proc *p, const char *what,
 			       s->c->name);
 	err_set(e, ECONNABORTED, "the emulated host '%s' ended: %s %s%s%s%s",
 		s->c->name, what, proc_status_text(status, text),
-		s->console.line[0] ? ", its console: \"" : "",
-		s->console.line, s->console.line[0] ? "\"" : "");
+		s->console.line[0] ? ", its console: \"" : "", s->console.line,
+		s->console.line[0] ? "\"" : "");
 	if (s->reported)
 		return err_fix(e, "iso-host up");
 	return err_fix(e, "see %s/host.log and console.log there", s->dir);
@@ -142,8 +142,10 @@ static int check_deadline(struct supervisor *s, struct err *e)
 	if (s->deadline == UINT64_MAX || clock_now() < s->deadline)
 		return 0;
 	if (s->mux.shutdown)
-		return err_set(e, ESHUTDOWN, "the emulated host '%s' was "
-			       "switched off by force", s->c->name);
+		return err_set(e, ESHUTDOWN,
+			       "the emulated host '%s' was "
+			       "switched off by force",
+			       s->c->name);
 	err_set(e, ETIMEDOUT, "the emulated host '%s' did not come up in %d s",
 		s->c->name, (int)(START_LIMIT / CLOCK_S(1)));
 	return err_fix(e, "see %s/console.log", s->dir);
@@ -201,9 +203,12 @@ static int serve(struct supervisor *s, struct err *e)
 	s->deadline = clock_now() + START_LIMIT;
 	while (r == 0) {
 		pf[P_SIG] = (struct pollfd){ s->sigfd, POLLIN, 0 };
-		pf[P_QEMU] = (struct pollfd){ s->machine.qemu.pidfd, POLLIN, 0 };
-		pf[P_ROOT] = (struct pollfd){ s->machine.fs[0].pidfd, POLLIN, 0 };
-		pf[P_SHARE] = (struct pollfd){ s->machine.fs[1].pidfd, POLLIN, 0 };
+		pf[P_QEMU] =
+			(struct pollfd){ s->machine.qemu.pidfd, POLLIN, 0 };
+		pf[P_ROOT] =
+			(struct pollfd){ s->machine.fs[0].pidfd, POLLIN, 0 };
+		pf[P_SHARE] =
+			(struct pollfd){ s->machine.fs[1].pidfd, POLLIN, 0 };
 		pf[P_CONSOLE] = (struct pollfd){ s->console.fd, POLLIN, 0 };
 		n = P_MUX + mux_want(&s->mux, pf + P_MUX);
 		if (poll(pf, n, clock_until_ms(s->deadline)) < 0) {

@@ -147,8 +147,8 @@ static int view_shares(const struct emu_config *c, const char *dir,
 	if (r == 0 && setup.failed)
 		r = err_set(e, E2BIG, "%zu shares are too many", c->nshares);
 	if (r == 0)
-		r = io_write_atomic(AT_FDCWD, file, setup.data, setup.len,
-				    0644, e);
+		r = io_write_atomic(AT_FDCWD, file, setup.data, setup.len, 0644,
+				    e);
 	return r;
 }
 

@@ -63,7 +63,7 @@ char *creds_basic(const struct creds *c)
 					      NULL;
 
 	if (out) {
-		memcpy(out, "Basic ", 6);
+		memcpy(out, "Basic ", sizeof("Basic "));
 		EVP_EncodeBlock((unsigned char *)out + 6,
 				(const unsigned char *)plain, (int)n);
 	}

@@ -17,7 +17,10 @@ struct creds {
 	char *token; /* owned: an identity token instead of both, or NULL */
 };
 
-#define CREDS_INIT { .user = NULL, .password = NULL, .token = NULL }
+#define CREDS_INIT                                            \
+	{                                                     \
+		.user = NULL, .password = NULL, .token = NULL \
+	}
 #define creds_auto __attribute__((cleanup(creds_free)))
 
 /* What is known for the repository @repo of the registry @host; nothing is not

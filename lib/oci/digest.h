@@ -18,7 +18,10 @@ struct digest {
 	char text[DIGEST_TEXT]; /* "" : none */
 };
 
-#define DIGEST_INIT { .text = "" }
+#define DIGEST_INIT        \
+	{                  \
+		.text = "" \
+	}
 
 /* Read the whole of @s; @what names it in the error.  Another algorithm is
  * refused by its name.  0 or -EINVAL, @e filled. */

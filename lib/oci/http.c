@@ -302,12 +302,15 @@ int http_send(struct http *h, struct http_req *q, uint64_t delay_ns)
 
 void http_cancel(struct http_req *q)
 {
-	struct http_req **at = q->http ? &q->http->first : NULL;
+	struct http_req **at;
 
+	if (!q->http)
+		return;
 	if (q->running)
 		curl_multi_remove_handle(q->http->multi, q->easy);
 	q->running = false;
-	while (at && *at) {
+	at = &q->http->first;
+	while (*at) {
 		if (*at == q)
 			*at = q->next;
 		else

@@ -37,7 +37,10 @@ struct http {
 	uint64_t received;	/* bytes of bodies, for the curious */
 };
 
-#define HTTP_INIT { .multi = NULL }
+#define HTTP_INIT             \
+	{                     \
+		.multi = NULL \
+	}
 #define http_auto __attribute__((cleanup(http_free)))
 
 struct http_answer {

@@ -9,6 +9,7 @@
  */
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -39,11 +40,11 @@ static struct str text_of(const struct buf *b)
 static int open_foreign(const struct layout *l, const struct digest *d,
 			uint64_t *size, struct err *e)
 {
-	char name[DIGEST_TEXT + 16] = "blobs/sha256/";
+	char name[DIGEST_TEXT + 16];
 	fd_auto int fd = -1;
 	struct stat st;
 
-	strcat(name, digest_hex(d)); /* 64 digits, by digest_parse() */
+	snprintf(name, sizeof(name), "blobs/sha256/%s", digest_hex(d));
 	/* Not blocking, should it be a FIFO. */
 	fd = openat(l->dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 || fstat(fd, &st) < 0)

@@ -70,7 +70,10 @@ struct manifest {
 	uint64_t size; /* of all layers */
 };
 
-#define MANIFEST_INIT { .type = "", .layers = NULL }
+#define MANIFEST_INIT                      \
+	{                                  \
+		.type = "", .layers = NULL \
+	}
 #define manifest_auto __attribute__((cleanup(manifest_free)))
 
 /* Read an image manifest.  0 or -errno, @e filled. */
@@ -97,7 +100,10 @@ struct image_config {
 	size_t ndiff_ids;
 };
 
-#define IMAGE_CONFIG_INIT { .env = NULL, .diff_ids = NULL }
+#define IMAGE_CONFIG_INIT                     \
+	{                                     \
+		.env = NULL, .diff_ids = NULL \
+	}
 #define image_config_auto __attribute__((cleanup(image_config_free)))
 
 /* Read an image config.  0 or -errno, @e filled.  That there are as many

@@ -36,7 +36,7 @@ static const char *shown(struct str s, char out[static SHOWN_MAX + 4])
 	size_t i, n = s.len < SHOWN_MAX ? s.len : SHOWN_MAX;
 
 	for (i = 0; i < n; i++)
-		out[i] = s.p[i] >= ' ' && s.p[i] <= '~' ? s.p[i] : '?';
+		out[i] = (char)(s.p[i] >= ' ' && s.p[i] <= '~' ? s.p[i] : '?');
 	snprintf(out + n, 4, "%s", s.len > SHOWN_MAX ? "..." : "");
 	return out;
 }

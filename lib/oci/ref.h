@@ -40,7 +40,10 @@ struct ref {
 	struct digest digest; /* or none */
 };
 
-#define REF_INIT { .kind = REF_REGISTRY, .host = NULL }
+#define REF_INIT                                   \
+	{                                          \
+		.kind = REF_REGISTRY, .host = NULL \
+	}
 #define ref_auto __attribute__((cleanup(ref_free)))
 
 /* Read the whole of @s.  0, or -EINVAL (-ENOMEM) with @e filled. */

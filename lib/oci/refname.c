@@ -103,13 +103,23 @@ int ref_check_pinned(const struct ref *r, const char *given, struct err *e)
 
 /* ---- printing ---------------------------------------------------------- */
 
+/* What follows a ':' in the last component would be read as a tag. */
+static char *layout_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *colon = strrchr(path, ':');
+
+	return str_printf("oci:%s%s", path,
+			  colon && (!slash || colon > slash) ? "/" : "");
+}
+
 char *ref_name(const struct ref *r)
 {
 	switch (r->kind) {
 	case REF_REGISTRY:
 		return str_printf("%s/%s", r->host, r->repo);
 	case REF_LAYOUT:
-		return str_printf("oci:%s", r->path);
+		return layout_name(r->path);
 	case REF_ARCHIVE:
 		return str_printf("docker-archive:%s", r->path);
 	case REF_DIGEST:

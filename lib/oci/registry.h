@@ -65,7 +65,10 @@ struct registry_opts {
 /* Longer than this is not waited, whatever Retry-After says. */
 #define REGISTRY_WAIT_MAX 120
 
-#define REGISTRY_INIT { .ref = NULL }
+#define REGISTRY_INIT       \
+	{                   \
+		.ref = NULL \
+	}
 #define registry_auto __attribute__((cleanup(registry_free)))
 
 /* @ref is kept, not copied. */
@@ -73,10 +76,10 @@ int registry_open(struct registry *r, const struct ref *ref,
 		  const struct registry_opts *o, struct err *e);
 void registry_free(struct registry *r);
 
-/* The manifest or index that @what ("12.5", "sha256:...") names, as bytes in
- * @b.  Its digest goes to @d; it is compared with @what if that is one, and
+/* The manifest or index that @asked ("12.5", "sha256:...") names, as bytes in
+ * @b.  Its digest goes to @d; it is compared with @asked if that is one, and
  * with what the registry says.  0 or -errno, @e filled. */
-int registry_manifest(struct registry *r, const char *what, struct buf *b,
+int registry_manifest(struct registry *r, const char *asked, struct buf *b,
 		      struct digest *d, struct err *e);
 
 /* Set the address and the credentials of a request for the blob @d. */

@@ -46,7 +46,10 @@ struct images {
 	int users; /* .users.lock */
 };
 
-#define IMAGES_INIT { .root = NULL, .dir = -1, .users = -1 }
+#define IMAGES_INIT                                  \
+	{                                            \
+		.root = NULL, .dir = -1, .users = -1 \
+	}
 #define images_auto __attribute__((cleanup(images_free)))
 
 /* Open the store below @root; it is made if it is not there.  0 or -errno, @e
@@ -115,7 +118,10 @@ struct blob {
 	struct sha256 sum;
 };
 
-#define BLOB_INIT { .store = NULL, .fd = -1, .lock = -1, .sum = SHA256_INIT }
+#define BLOB_INIT                                                       \
+	{                                                               \
+		.store = NULL, .fd = -1, .lock = -1, .sum = SHA256_INIT \
+	}
 #define blob_auto __attribute__((cleanup(blob_free)))
 
 /* Begin or resume @want; b->front says how much is there.

@@ -126,8 +126,8 @@ static void read_model(char model[static 49])
 	if ((unsigned int)__get_cpuid_max(0x80000000, NULL) < 0x80000004)
 		return;
 	for (size_t i = 0; i < 3; i++)
-		__cpuid(0x80000002 + (unsigned int)i, r[4 * i], r[4 * i + 1], r[4 * i + 2],
-			r[4 * i + 3]);
+		__cpuid(0x80000002 + (unsigned int)i, r[4 * i], r[4 * i + 1],
+			r[4 * i + 2], r[4 * i + 3]);
 	/* 48 bytes, padded with blanks or NULs at either end. */
 	name = str_trim((struct str){ from, strnlen(from, sizeof(r)) });
 	snprintf(model, 49, "%.*s", STR_ARG(name));
@@ -168,8 +168,9 @@ static void advise_absent(struct check *c, const char *path)
 		advise(c, "KVM is loaded, only not visible here: in a "
 			  "container, pass it in with --device " KVM_PATH);
 	else if (has_hardware(cpu))
-		advise(c, "load the driver: modprobe %s; if it is refused, "
-			  "enable %s in the firmware",
+		advise(c,
+		       "load the driver: modprobe %s; if it is refused, "
+		       "enable %s in the firmware",
 		       cpu->svm ? "kvm_amd" : "kvm_intel",
 		       cpu->svm ? "AMD-V (SVM)" : "VT-x");
 	else if (cpu->guest)
@@ -209,14 +210,20 @@ static void on_denied(struct check *c, const char *path, int num)
 		 "no permission to open %s (user %u, group %s, mode %03o)",
 		 path, st.st_uid, group, st.st_mode & 0777);
 	if (geteuid() == 0)
-		advise(c, "a device policy forbids it even to root; in a "
-			  "container, pass it in with --device %s", path);
+		advise(c,
+		       "a device policy forbids it even to root; in a "
+		       "container, pass it in with --device %s",
+		       path);
 	else if ((st.st_mode & 0060) == 0060 && st.st_gid != 0)
-		advise(c, "join the group: sudo usermod -aG %s $USER, then log "
-			  "in again", group);
+		advise(c,
+		       "join the group: sudo usermod -aG %s $USER, then log "
+		       "in again",
+		       group);
 	else
-		advise(c, "let a group of yours use it: sudo chgrp kvm %s && "
-			  "sudo chmod 660 %s", path, path);
+		advise(c,
+		       "let a group of yours use it: sudo chgrp kvm %s && "
+		       "sudo chmod 660 %s",
+		       path, path);
 }
 
 /* Turn the failure to open the device into a verdict, if it is one. */
@@ -264,15 +271,16 @@ static void on_unfit(struct check *c, const char *path, const char *why)
 		conclude(c, CHECK_FAULTY, "%s fails on a plain guest: %s", path,
 			 why);
 		advise(c, c->cpu.guest ?
-			       "the virtual machine below this one "
-			       "virtualizes badly: " EMULATED :
-			       "update the kernel and the processor's "
-			       "microcode, or " EMULATED);
+				  "the virtual machine below this one "
+				  "virtualizes badly: " EMULATED :
+				  "update the kernel and the processor's "
+				  "microcode, or " EMULATED);
 		return;
 	}
 	conclude(c, CHECK_FOREIGN,
 		 "%s runs only kernels made for it: the processor offers no "
-		 "hardware virtualization, and %s", path, why);
+		 "hardware virtualization, and %s",
+		 path, why);
 	advise(c, "have nested virtualization enabled for this virtual "
 		  "machine, or " EMULATED);
 }
@@ -286,8 +294,10 @@ static int on_create_error(struct check *c, const char *path, struct err *e)
 	case EAGAIN:
 		return -e->num;
 	case EBUSY:
-		conclude(c, CHECK_BUSY, "%s is there, but another hypervisor "
-			 "holds the processor", path);
+		conclude(c, CHECK_BUSY,
+			 "%s is there, but another hypervisor "
+			 "holds the processor",
+			 path);
 		advise(c, "stop the other one (VirtualBox, VMware)");
 		return 0;
 	default:
@@ -304,8 +314,8 @@ static void judge_run(struct check *c, const char *path)
 	if (r->end != TINY_EXITED || r->code != GUEST_EXIT_OK) {
 		snprintf(why, sizeof(why),
 			 "the test guest failed in step %u of %u, %s: %s",
-			 r->step, (unsigned int)STEP_LAST, check_step_name(r->step),
-			 tiny_end_text(r, end));
+			 r->step, (unsigned int)STEP_LAST,
+			 check_step_name(r->step), tiny_end_text(r, end));
 		on_unfit(c, path, why);
 	} else if (r->step != STEP_LAST) {
 		on_unfit(c, path, "the test guest skipped steps");

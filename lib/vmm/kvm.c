@@ -43,14 +43,16 @@ int kvm_dev_open(struct kvm_dev *k, const char *path, struct err *e)
 	if (k->api < 0)
 		return err_set(e, ENOTTY, "%s is not a KVM device", path);
 	if (k->api != KVM_API_VERSION)
-		return err_set(e, EPROTO,
-			       "%s speaks version %d of the KVM interface, not %d",
-			       path, k->api, KVM_API_VERSION);
+		return err_set(
+			e, EPROTO,
+			"%s speaks version %d of the KVM interface, not %d",
+			path, k->api, KVM_API_VERSION);
 	size = ioctl(fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (size < (int)sizeof(struct kvm_run))
-		return err_set(e, EPROTO, "%s shares %d bytes a processor, "
-			       "fewer than the %zu expected", path, size,
-			       sizeof(struct kvm_run));
+		return err_set(e, EPROTO,
+			       "%s shares %d bytes a processor, "
+			       "fewer than the %zu expected",
+			       path, size, sizeof(struct kvm_run));
 	k->run_size = (size_t)size;
 	k->fd = fd_steal(&fd);
 	return 0;
@@ -184,7 +186,9 @@ int kvm_vcpu_start_at(struct kvm_vcpu *c, uint32_t entry, uint32_t info,
 		      struct err *e)
 {
 	struct kvm_regs r = {
-		.rip = entry, .rbx = info, .rflags = RFLAGS_ONE,
+		.rip = entry,
+		.rbx = info,
+		.rflags = RFLAGS_ONE,
 	};
 	struct kvm_segment data = flat_segment(0x10, 0x3);
 	struct kvm_sregs s;

@@ -37,9 +37,18 @@ struct kvm_vcpu {
 	size_t run_size;
 };
 
-#define KVM_DEV_INIT { .fd = -1 }
-#define KVM_VM_INIT { .fd = -1 }
-#define KVM_VCPU_INIT { .fd = -1, .run = NULL }
+#define KVM_DEV_INIT     \
+	{                \
+		.fd = -1 \
+	}
+#define KVM_VM_INIT      \
+	{                \
+		.fd = -1 \
+	}
+#define KVM_VCPU_INIT                 \
+	{                             \
+		.fd = -1, .run = NULL \
+	}
 #define kvm_dev_auto __attribute__((cleanup(kvm_dev_close)))
 #define kvm_vm_auto __attribute__((cleanup(kvm_vm_close)))
 #define kvm_vcpu_auto __attribute__((cleanup(kvm_vcpu_close)))

@@ -33,8 +33,10 @@ static int ram_create(struct tiny *t, const uint8_t *image, size_t size,
 	void *ram;
 
 	if (size > GUEST_RAM - GUEST_BASE)
-		return err_set(e, EFBIG, "a tiny guest of %zu bytes, more than "
-			       "the %d there are", size, GUEST_RAM - GUEST_BASE);
+		return err_set(e, EFBIG,
+			       "a tiny guest of %zu bytes, more than "
+			       "the %d there are",
+			       size, GUEST_RAM - GUEST_BASE);
 	ram = mmap(NULL, GUEST_RAM, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (ram == MAP_FAILED)

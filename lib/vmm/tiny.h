@@ -22,8 +22,10 @@ struct tiny {
 	uint8_t *ram; /* owned mapping of GUEST_RAM bytes */
 };
 
-#define TINY_INIT                                                             \
-	{ .vm = KVM_VM_INIT, .cpu = KVM_VCPU_INIT, .ram = NULL }
+#define TINY_INIT                                                    \
+	{                                                            \
+		.vm = KVM_VM_INIT, .cpu = KVM_VCPU_INIT, .ram = NULL \
+	}
 #define tiny_auto __attribute__((cleanup(tiny_free)))
 
 /* How a run ended. */
@@ -39,14 +41,14 @@ enum tiny_end {
 struct tiny_result {
 	enum tiny_end end;
 	uint8_t code;
-	uint8_t step;	    /* the last one that began; 0: none */
-	uint32_t reason;    /* KVM_EXIT_* of the last exit */
-	uint32_t suberror;  /* TINY_INTERNAL: KVM_INTERNAL_ERROR_* */
-	int err;	    /* TINY_REFUSED: errno */
-	uint32_t exits;	    /* how often the guest came out */
-	uint64_t first_ns;  /* from the first KVM_RUN to the first exit */
-	uint64_t total_ns;  /* to the end */
-	char text[256];	    /* what it printed, NUL-terminated, cut off there */
+	uint8_t step;	   /* the last one that began; 0: none */
+	uint32_t reason;   /* KVM_EXIT_* of the last exit */
+	uint32_t suberror; /* TINY_INTERNAL: KVM_INTERNAL_ERROR_* */
+	int err;	   /* TINY_REFUSED: errno */
+	uint32_t exits;	   /* how often the guest came out */
+	uint64_t first_ns; /* from the first KVM_RUN to the first exit */
+	uint64_t total_ns; /* to the end */
+	char text[256];	   /* what it printed, NUL-terminated, cut off there */
 	size_t text_len;
 };
 

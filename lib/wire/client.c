@@ -57,8 +57,8 @@ struct relay {
 };
 
 static const int forwarded[] = {
-	SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT,
-	SIGWINCH,
+	SIGHUP,	 SIGINT,  SIGQUIT, SIGTERM,  SIGUSR1,
+	SIGUSR2, SIGTSTP, SIGCONT, SIGWINCH,
 };
 
 /* One frame and not a byte more, for what is behind it is for wire_run(). */
@@ -337,8 +337,9 @@ static void want(const struct relay *r, struct pollfd pf[static P_N])
 
 		/* Without anything to write, still to hear of a reader's
 		 * going away. */
-		pf[P_OUT + i] = (struct pollfd){
-			s->fd, sink_pending(s) ? POLLOUT : 0, 0 };
+		pf[P_OUT + i] = (struct pollfd){ s->fd,
+						 sink_pending(s) ? POLLOUT : 0,
+						 0 };
 	}
 }
 
@@ -396,7 +397,8 @@ static void sink_init(struct sink *s, int fd)
 {
 	struct stat st;
 
-	*s = (struct sink){ .fd = fd, .pend = BUF_INIT_MAX((size_t)2 * WIRE_WINDOW) };
+	*s = (struct sink){ .fd = fd,
+			    .pend = BUF_INIT_MAX((size_t)2 * WIRE_WINDOW) };
 	s->file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 }
 

@@ -61,8 +61,7 @@ int wire_flow_not_open(const struct wire_frame *f, struct err *e)
 		       f->type, f->stream);
 }
 
-int wire_flow_in(struct wire_flow *w, const struct wire_frame *f,
-		 struct err *e)
+int wire_flow_in(struct wire_flow *w, const struct wire_frame *f, struct err *e)
 {
 	if (f->type == WIRE_OPEN)
 		return in_open(w, f, e);

@@ -25,8 +25,13 @@ struct wire_flow {
 			       stderr */
 };
 
-#define WIRE_FLOW_INIT                                                        \
-	{ .in_window = WIRE_WINDOW, .credit = { WIRE_WINDOW, WIRE_WINDOW } }
+#define WIRE_FLOW_INIT                                \
+	{                                             \
+		.in_window = WIRE_WINDOW, .credit = { \
+			WIRE_WINDOW,                  \
+			WIRE_WINDOW                   \
+		}                                     \
+	}
 
 /* A frame of this stream from the client: counted, 0; or -EPROTO with @e
  * saying which rule it breaks. */

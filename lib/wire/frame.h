@@ -34,10 +34,10 @@ struct err;
 #define WIRE_WINDOW 262144
 
 enum wire_type {
-	WIRE_HELLO = 1,	   /* both, first: u32 magic, u16 version, u16 0, text */
-	WIRE_PING = 2,	   /* both: up to 64 bytes */
-	WIRE_PONG = 3,	   /* both: the same bytes */
-	WIRE_ERROR = 4,	   /* agent: u32 errno, text; the connection ends */
+	WIRE_HELLO = 1, /* both, first: u32 magic, u16 version, u16 0, text */
+	WIRE_PING = 2,	/* both: up to 64 bytes */
+	WIRE_PONG = 3,	/* both: the same bytes */
+	WIRE_ERROR = 4, /* agent: u32 errno, text; the connection ends */
 	WIRE_SHUTDOWN = 5, /* client: power off */
 	WIRE_OPEN = 16,	   /* client: a request or a piece of one (msg.h) */
 	WIRE_STARTED = 17, /* agent: u32 pid */

@@ -99,7 +99,8 @@ int wire_exec_encode(struct buf *b, const struct wire_exec *x, struct err *e)
 	if (b->failed || b->len > WIRE_REQUEST_MAX)
 		return err_set(e, E2BIG,
 			       "arguments and environment are longer than "
-			       "%u bytes", WIRE_REQUEST_MAX);
+			       "%u bytes",
+			       WIRE_REQUEST_MAX);
 	return 0;
 }
 
@@ -123,8 +124,10 @@ static int next_field(const uint8_t **p, const uint8_t *end, struct field *f,
 		return err_set(e, EPROTO, "request: %zu stray bytes", left);
 	f->tag = wire_get16(*p);
 	if (wire_get16(*p + 2) != 0)
-		return err_set(e, EPROTO, "request: unknown flags 0x%x of "
-			       "field %u", wire_get16(*p + 2), f->tag);
+		return err_set(e, EPROTO,
+			       "request: unknown flags 0x%x of "
+			       "field %u",
+			       wire_get16(*p + 2), f->tag);
 	f->len = wire_get32(*p + 4);
 	f->p = *p + FIELD_HEADER;
 	if (f->len > left - FIELD_HEADER)
@@ -148,8 +151,7 @@ static int get_cred(struct wire_exec *x, const struct field *f, struct err *e)
 {
 	size_t i;
 
-	if (f->len < 8 || f->len % 4 ||
-	    (f->len - 8) / 4 > WIRE_GROUPS_MAX)
+	if (f->len < 8 || f->len % 4 || (f->len - 8) / 4 > WIRE_GROUPS_MAX)
 		return err_set(e, EPROTO, "request: credentials of %u bytes",
 			       f->len);
 	x->has_cred = true;
@@ -292,10 +294,12 @@ int wire_put_hello(struct buf *out, const char *text)
 int wire_check_hello(const struct wire_frame *f, struct err *e)
 {
 	if (f->type != WIRE_HELLO)
-		return err_set(e, EPROTO, "protocol broken: type %u before HELLO",
+		return err_set(e, EPROTO,
+			       "protocol broken: type %u before HELLO",
 			       f->type);
 	if (wire_get32(f->data) != WIRE_MAGIC)
-		return err_set(e, EPROTO, "protocol broken: not an agent's HELLO");
+		return err_set(e, EPROTO,
+			       "protocol broken: not an agent's HELLO");
 	if (wire_get16(f->data + 4) != WIRE_VERSION)
 		return err_set(e, EPROTO,
 			       "protocol version %u at the other end, %u here",

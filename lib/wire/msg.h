@@ -48,7 +48,10 @@ struct wire_exec {
 	struct wire_winsize winsize;
 };
 
-#define WIRE_EXEC_INIT { .umask = -1 }
+#define WIRE_EXEC_INIT      \
+	{                   \
+		.umask = -1 \
+	}
 #define wire_exec_auto __attribute__((cleanup(wire_exec_free)))
 
 struct wire_exit {

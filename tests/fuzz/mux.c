@@ -205,6 +205,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	for (i = 0; i < MUX_SLOTS; i++)
 		must(mux.slots[i].id == 0);
 	mux_close(&mux, &why);
+	unlink(name);
 	agent_check_empty();
 	return 0;
 }

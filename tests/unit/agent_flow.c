@@ -97,13 +97,14 @@ static void never_reads(struct peer *p)
 
 /* ---- a peer that is slower than the commands ---- */
 
-/* There is never a moment when nothing waits to be sent: 80 MB go through all
- * the same. */
+/* There is never a moment when nothing waits to be sent: all commands have
+ * their part all the same.  How soon is for the scheduler to say, so the bound
+ * is one that only a command which is never served meets. */
 static void slow_peer(void)
 {
 	struct peer *p = peer_start();
 	struct run *r[8];
-	uint64_t sum = 0;
+	uint64_t sum = 0, least = 0;
 	size_t i;
 
 	p->bite = 32768;
@@ -111,15 +112,17 @@ static void slow_peer(void)
 		r[i] = run_sh(p, "exec cat /dev/zero");
 		r[i]->drop = true;
 	}
-	while (!p->closed && sum < 80000000) {
+	while (!p->closed && least < 1000000 && sum < 4000000000) {
 		peer_step(p);
-		for (i = 0, sum = 0; i < ARRAY_SIZE(r); i++)
+		least = r[0]->got[0];
+		for (i = 0, sum = 0; i < ARRAY_SIZE(r); i++) {
 			sum += r[i]->got[0];
+			if (r[i]->got[0] < least)
+				least = r[i]->got[0];
+		}
 	}
-	ok(!p->closed, "80 MB to a slow peer");
-	for (i = 0; i < ARRAY_SIZE(r); i++)
-		ok(r[i]->got[0] > 1000000, "of which command %zu had its part",
-		   i);
+	ok(!p->closed, "a peer that is slower than the commands");
+	ok(least >= 1000000, "gets something of each");
 	peer_free(p);
 }
 

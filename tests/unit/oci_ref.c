@@ -59,6 +59,9 @@ static void registries(void)
 
 static void bad_ones(void)
 {
+	static const char two[] = "a@b@" DIGEST;
+	static const char upper[] = "a@SHA256:" HEX;
+	static const char longer[] = "a@" DIGEST "0";
 	static const char *const t[] = {
 		"",
 		"/",
@@ -91,9 +94,9 @@ static void bad_ones(void)
 		"a@",
 		"a@sha256:",
 		"a@sha256:abc",
-		"a@b@" DIGEST,
-		"a@SHA256:" HEX,
-		"a@" DIGEST "0",
+		two,
+		upper,
+		longer,
 		"\xc3\xa4",
 		"a\n",
 		"a\x7f",
@@ -150,6 +153,14 @@ static void local(void)
 	ok(ref_parse(&r, STR("oci:/a:b/c"), NULL) == 0 &&
 		   r.kind == REF_LAYOUT && !strcmp(r.path, "/a:b/c") && !r.tag,
 	   "a colon in a directory is no tag");
+	name = ref_name(&r);
+	is_str(name, "oci:/a:b/c", "nor in its name");
+	mem_free(&name);
+	ref_free(&r);
+	ref_parse(&r, STR("oci:/x/a:b:1"), NULL);
+	name = ref_name(&r);
+	is_str(name, "oci:/x/a:b/", "a name is read as it was meant");
+	mem_free(&name);
 	ref_free(&r);
 	ok(ref_parse(&r, STR("docker-archive:/a:b@c.tar"), NULL) == 0 &&
 		   r.kind == REF_ARCHIVE && !strcmp(r.path, "/a:b@c.tar"),
