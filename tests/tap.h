@@ -108,14 +108,13 @@ static inline bool tap_is_mem(const void *got, size_t got_len, const void *want,
 
 /* ok(condition, "printf", ...) */
 #define ok(good, ...) tap_ok((good), __FILE__, __LINE__, __VA_ARGS__)
-#define is_int(got, want, what)                                               \
+#define is_int(got, want, what) \
 	tap_is_int((int64_t)(got), (int64_t)(want), __FILE__, __LINE__, what)
-#define is_str(got, want, what)                                               \
-	tap_is_str(got, want, __FILE__, __LINE__, what)
+#define is_str(got, want, what) tap_is_str(got, want, __FILE__, __LINE__, what)
 /* @part occurs in @got */
-#define has_str(got, part, what)                                              \
+#define has_str(got, part, what) \
 	tap_has_str(got, part, __FILE__, __LINE__, what)
-#define is_mem(got, got_len, want, want_len, what)                            \
+#define is_mem(got, got_len, want, want_len, what) \
 	tap_is_mem(got, got_len, want, want_len, __FILE__, __LINE__, what)
 
 /* A test that cannot be made here. */

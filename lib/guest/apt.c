@@ -118,7 +118,7 @@ static void follow(int fd, uint64_t size, struct progress *p)
 {
 	FILE *f = fdopen(fd, "r");
 	char line[512];
-	char *end;
+	char *end = NULL;
 
 	if (!f) {
 		close(fd);
@@ -131,7 +131,7 @@ static void follow(int fd, uint64_t size, struct progress *p)
 					 NULL;
 		double percent = at ? strtod(at + 1, &end) : -1;
 
-		if (percent >= 0 && percent <= 100 && *end == ':')
+		if (percent >= 0 && percent <= 100 && end && *end == ':')
 			progress_update(
 				p, (uint64_t)(percent / 100 * (double)size));
 	}

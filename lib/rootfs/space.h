@@ -31,7 +31,7 @@ struct space {
 
 static inline uint64_t space_blocks(uint64_t bytes)
 {
-	return (bytes + SPACE_BLOCK - 1) / SPACE_BLOCK;
+	return bytes / SPACE_BLOCK + (bytes % SPACE_BLOCK != 0);
 }
 
 /* Blocks for @bytes, more than 0, one after another, which read as zeros; the

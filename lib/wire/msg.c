@@ -252,7 +252,7 @@ int wire_exec_decode(struct wire_exec *x, const uint8_t *p, size_t n,
 	r = count_fields(x, p, end, e);
 	while (r == 0 && next_field(&p, end, &f, e) > 0)
 		r = get_field(x, &f, e);
-	if (r == 0 && x->argc && x->argv[0][0] == '\0')
+	if (r == 0 && x->argv && x->argv[0][0] == '\0')
 		r = err_set(e, EPROTO, "request: empty command name");
 	if (r == 0 && x->cwd && x->cwd[0] != '/')
 		r = err_set(e, EPROTO, "request: directory is not absolute");

@@ -36,6 +36,8 @@ static pid_t puppet_wait(pid_t pid, int *status, int options,
 #define kill puppet_kill
 #define wait4 puppet_wait
 #include "agent/conn.c"
+#include "agent/input.c"
+#include "agent/output.c"
 #include "agent/stream.c"
 #undef kill
 #undef wait4

@@ -358,7 +358,7 @@ static int try_lock_elsewhere(void)
 		struct err e = ERR_INIT;
 		int fd = io_lock(AT_FDCWD, "lock", false, &e);
 
-		if (fd == -EWOULDBLOCK && strcmp(e.text, "lock is locked"))
+		if (fd == -EWOULDBLOCK && strcmp(e.text, "lock is locked") != 0)
 			_exit(99);
 		_exit(fd < 0 ? -fd : 0);
 	}

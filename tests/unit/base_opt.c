@@ -254,23 +254,14 @@ static void help(void)
 	       "has every one");
 }
 
-static void completion(const char *shell, const char *prefix, const char *check)
+/* What shells make of them is in tests/shell/completion.t. */
+static void completion(const char *shell, const char *prefix)
 {
 	buf_auto struct buf b = BUF_INIT;
-	char path[] = "/tmp/isokit-test.XXXXXX";
-	char cmd[128];
-	int fd = mkstemp(path);
-	FILE *f = fdopen(fd, "w");
 
 	is_int(opt_completion(&many, shell, &b), 0, shell);
 	names_all(buf_str(&b), prefix, shell);
 	has_str(buf_str(&b), "512M 1G", "words are offered");
-	fwrite(b.data, 1, b.len, f);
-	fclose(f);
-	snprintf(cmd, sizeof(cmd), "%s %s", check, path);
-	if (check)
-		is_int(system(cmd), 0, "the shell can read it");
-	remove(path);
 }
 
 int main(void)
@@ -282,9 +273,9 @@ int main(void)
 	ranges();
 	asked_for_help();
 	help();
-	completion("bash", "--", "bash -n");
-	completion("zsh", "--", NULL);
-	completion("fish", "-l ", NULL);
+	completion("bash", "--");
+	completion("zsh", "--");
+	completion("fish", "-l ");
 	is_int(opt_completion(&many, "csh", &b), -EINVAL, "no such shell");
 	free(sets.v);
 	return tap_done();

@@ -151,8 +151,7 @@ static void test_real(void)
 		is_str(check_verdict_name(c.verdict), want, "as expected");
 	went_well = c.ran && c.run.end == TINY_EXITED &&
 		    c.run.code == GUEST_EXIT_OK && c.run.step == STEP_LAST;
-	is_int(c.verdict == CHECK_ABLE,
-	       went_well && (c.cpu.vmx || c.cpu.svm),
+	is_int(c.verdict == CHECK_ABLE, went_well && (c.cpu.vmx || c.cpu.svm),
 	       "able is a guest that went well on hardware");
 	is_int(c.remedy[0] == '\0', c.verdict == CHECK_ABLE,
 	       "a remedy for every verdict but able");
@@ -172,7 +171,7 @@ static void test_names(void)
 
 static void clean_up(void)
 {
-	static const char *const names[] = { "plain", "fifo", "loop",
+	static const char *const names[] = { "plain",	 "fifo",   "loop",
 					     "nodriver", "secret", "group" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

@@ -145,14 +145,15 @@ static inline const char *says(const struct proc_spec *s, const char *what)
 	return text;
 }
 
-static inline int spawn_error(struct proc_spec *s, const char *name,
+static inline int spawn_error(const struct proc_spec *s, const char *name,
 			      struct err *e)
 {
 	const char *const argv[] = { name, NULL };
+	struct proc_spec spec = *s;
 	proc_auto struct proc p = PROC_INIT;
 
-	s->argv = argv;
-	return proc_spawn(&p, s, e);
+	spec.argv = argv;
+	return proc_spawn(&p, &spec, e);
 }
 
 static inline int wait_status(struct proc *p)

@@ -112,7 +112,7 @@ static void ignored_signals(void)
 	signal(SIGHUP, SIG_DFL);
 }
 
-static char state_of(pid_t pid)
+static int state_of(pid_t pid)
 {
 	char path[64], line[512] = "";
 	FILE *f;
@@ -125,7 +125,9 @@ static char state_of(pid_t pid)
 	if (f)
 		fclose(f);
 	at = strrchr(line, ')');
-	return at ? at[2] : '?';
+	if (!at)
+		return '?';
+	return at[2];
 }
 
 static void stop(void)

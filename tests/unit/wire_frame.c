@@ -157,7 +157,7 @@ static void pieces(const struct buf *all, size_t piece, size_t frames)
 			n++;
 		}
 	}
-	ok(r == 0 && n == frames && back.len == all->len &&
+	ok(r == 0 && n == frames && back.len && back.len == all->len &&
 		   memcmp(back.data, all->data, all->len) == 0,
 	   "%zu frames in pieces of %zu", frames, piece);
 }
