@@ -67,9 +67,23 @@ BASE = lib/base/err.c lib/base/fd.c lib/base/buf.c lib/base/str.c \
 TOOL = $(BASE) lib/base/opt.c lib/base/optgen.c lib/base/progress.c bin/tool.c
 WIRE = lib/wire/frame.c lib/wire/msg.c lib/wire/flow.c
 
-PROGRAMS = iso-kernel iso-host
+PROGRAMS = iso-kernel iso-host iso-pull iso-mkrootfs
 DEMOS = vcpu-hello
 
+OCI = lib/base/sha256.c lib/oci/digest.c lib/oci/ref.c lib/oci/refname.c \
+      lib/oci/json.c lib/oci/manifest.c lib/oci/config.c lib/oci/store.c \
+      lib/oci/blob.c lib/oci/names.c lib/oci/prune.c lib/oci/finish.c \
+      lib/oci/layout.c lib/oci/archive.c
+REGISTRY = lib/oci/challenge.c lib/oci/http.c lib/oci/httperr.c \
+	   lib/oci/creds.c lib/oci/registry.c lib/oci/auth.c \
+	   lib/oci/transfer.c lib/oci/pull.c
+LAYERS = lib/rootfs/apply.c lib/rootfs/entry.c lib/rootfs/path.c \
+	 lib/rootfs/pax.c lib/rootfs/tree.c lib/rootfs/walk.c \
+	 lib/rootfs/siphash.c lib/rootfs/space.c lib/rootfs/stream.c \
+	 lib/rootfs/unpack.c lib/rootfs/xattr.c lib/rootfs/erofs.c \
+	 lib/rootfs/dirent.c
+ROOTFS = $(LAYERS) lib/rootfs/pack.c lib/rootfs/image.c lib/rootfs/record.c \
+	 lib/rootfs/build.c
 GUEST = lib/base/sha256.c lib/guest/kernel.c lib/guest/source.c \
 	lib/guest/store.c lib/guest/apt.c lib/guest/deb.c lib/guest/raw.c \
 	lib/guest/bzimage.c lib/guest/modules.c lib/guest/initramfs.c
@@ -80,6 +94,12 @@ HOST = lib/host/emu.c lib/host/supervise.c lib/host/view.c lib/host/mux.c \
 
 iso-kernel_SRC = bin/iso-kernel.c $(TOOL) $(GUEST)
 iso-kernel_LIBS = -larchive -lkmod -ljansson -lpopt -lcrypto
+
+iso-pull_SRC = bin/iso-pull.c bin/pulltalk.c $(TOOL) $(OCI) $(REGISTRY)
+iso-pull_LIBS = -lcurl -larchive -ljansson -lpopt -lcrypto
+
+iso-mkrootfs_SRC = bin/iso-mkrootfs.c $(TOOL) $(OCI) $(ROOTFS)
+iso-mkrootfs_LIBS = -larchive -lisal -lzstd -ljansson -lpopt -lcrypto
 
 iso-host_SRC = bin/iso-host.c $(TOOL) $(WIRE) lib/wire/client.c $(HOST) \
 	       $(TINY) lib/vmm/check.c

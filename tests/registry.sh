@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # $tmp is lib.sh's
 #
 # Servers on loopback for tests: sourced behind lib.sh.  Each says its port in
 # its log, which is waited for by inotify; they end with the test.

@@ -10,7 +10,8 @@ UNIT = base_err base_buf base_str base_io base_proc base_run base_sock base_opt 
        agent_user agent_run agent_flow agent_breach agent_tty host_mux \
        host_load \
        kvm_check kvm_tiny base_sha256 guest_bzimage guest_deb \
-       guest_initramfs
+       guest_initramfs oci_ref oci_manifest oci_store oci_challenge oci_creds \
+       rootfs_path rootfs_pax rootfs_space rootfs_tree
 
 kvm_check_SRC = tests/unit/kvm_check.c $(BASE) $(TINY) lib/vmm/check.c
 kvm_check_GUESTS = check
@@ -55,6 +56,23 @@ agent_run_SRC = tests/unit/agent_run.c $(WIRE) $(BASE)
 
 BENCH = bench_exec
 
+oci_ref_SRC = tests/unit/oci_ref.c $(BASE) $(OCI)
+oci_ref_LIBS = -larchive -ljansson -lcrypto
+oci_manifest_SRC = tests/unit/oci_manifest.c $(BASE) $(OCI)
+oci_manifest_LIBS = -larchive -ljansson -lcrypto
+oci_store_SRC = tests/unit/oci_store.c $(BASE) $(OCI)
+oci_store_LIBS = -larchive -ljansson -lcrypto
+oci_challenge_SRC = tests/unit/oci_challenge.c $(BASE) lib/oci/challenge.c
+oci_challenge_LIBS = -lcurl
+oci_creds_SRC = tests/unit/oci_creds.c $(BASE) lib/oci/creds.c lib/oci/json.c
+oci_creds_LIBS = -ljansson -lcrypto
+
+rootfs_path_SRC = tests/unit/rootfs_path.c lib/rootfs/path.c $(BASE)
+rootfs_pax_SRC = tests/unit/rootfs_pax.c lib/rootfs/pax.c $(BASE)
+rootfs_space_SRC = tests/unit/rootfs_space.c lib/rootfs/space.c $(BASE)
+rootfs_tree_SRC = tests/unit/rootfs_tree.c lib/rootfs/tree.c \
+		  lib/rootfs/walk.c lib/rootfs/siphash.c $(BASE)
+
 bench_exec_SRC = bench/exec.c $(WIRE) $(BASE)
 
 $(foreach p,$(UNIT) agent_native $(BENCH),$(eval $(call PROGRAM,$(p))))
@@ -65,7 +83,8 @@ bench-programs: $(BENCH:%=$(O)/bin/%)
 
 # ---- fuzzers: tests/fuzz/NAME.c and what it fuzzes, by clang's libFuzzer ----
 
-FUZZERS = bzimage frame request user numbers agent mux
+FUZZERS = bzimage frame request user numbers agent mux \
+	  oci_ref oci_json oci_challenge layer
 
 bzimage_FUZZ = tests/fuzz/bzimage.c lib/guest/bzimage.c lib/guest/raw.c $(BASE)
 bzimage_FUZZ_LIBS = -larchive
@@ -76,6 +95,16 @@ agent_FUZZ = tests/fuzz/agent.c agent/cgroup.c $(WIRE) $(BASE)
 mux_FUZZ = tests/fuzz/mux.c lib/host/mux.c lib/base/sock.c agent/cgroup.c \
 	   $(WIRE) $(BASE)
 numbers_FUZZ = tests/fuzz/numbers.c $(BASE)
+
+oci_ref_FUZZ = tests/fuzz/oci_ref.c $(OCI) $(BASE)
+oci_ref_FUZZ_LIBS = -larchive -ljansson -lcrypto
+oci_json_FUZZ = tests/fuzz/oci_json.c $(OCI) $(BASE)
+oci_json_FUZZ_LIBS = -larchive -ljansson -lcrypto
+oci_challenge_FUZZ = tests/fuzz/oci_challenge.c lib/oci/challenge.c $(OCI) \
+		     $(BASE)
+oci_challenge_FUZZ_LIBS = -lcurl -larchive -ljansson -lcrypto
+layer_FUZZ = tests/fuzz/layer.c $(LAYERS) lib/base/sha256.c $(BASE)
+layer_FUZZ_LIBS = -larchive -lisal -lzstd -lcrypto
 
 FUZZ_FLAGS = -g -O1 -fsanitize=fuzzer,address,undefined \
 	     -fno-sanitize-recover=all

@@ -292,6 +292,8 @@ int blob_commit(struct blob *b, struct err *e)
 	char from[NAME_ROOM], to[NAME_ROOM];
 	int r = verify(b, e);
 
+	/* That the name is on the disk too is images_name()'s care, once for
+	 * all blobs of an image. */
 	if (r < 0)
 		return r;
 	name_of(from, ".partial", &b->want.digest, "");
@@ -299,9 +301,6 @@ int blob_commit(struct blob *b, struct err *e)
 	if (fchmod(b->fd, 0444) < 0 || fsync(b->fd) < 0 ||
 	    renameat(b->store->dir, from, b->store->dir, to) < 0)
 		return failed(b, errno, "write", e);
-	r = io_sync_dir_of(b->store->dir, to);
-	if (r < 0)
-		return failed(b, -r, "sync", e);
 	unlock_blob(b);
 	blob_free(b);
 	return 0;

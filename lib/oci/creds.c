@@ -77,7 +77,7 @@ static int decode(struct creds *c, const char *text, const char *path,
 		  struct err *e)
 {
 	size_t n = strlen(text), out_len, pad;
-	char *out = n % 4 == 0 && n < SECRET_MAX ? malloc(n + 1) : NULL;
+	char *out = n % 4 == 0 && n < SECRET_MAX ? calloc(1, n + 1) : NULL;
 	int len = out ? EVP_DecodeBlock((unsigned char *)out,
 					(const unsigned char *)text, (int)n) :
 			-1;
@@ -103,7 +103,10 @@ static int decode(struct creds *c, const char *text, const char *path,
 			    "USER:PASSWORD",
 			    path);
 	}
-	secret_free(&out);
+	/* All of it: it may have a NUL in the middle. */
+	if (out)
+		explicit_bzero(out, n + 1);
+	mem_free(&out);
 	return r;
 }
 

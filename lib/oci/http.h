@@ -6,8 +6,8 @@
  * Redirects are followed here, at most five: the Authorization header goes
  * only to the scheme, host and port that the request was made for, and from
  * https no redirect leads to http.  When to try again is the owner's decision:
- * http_fault() says what kind of failure it was, http_again() sends it once
- * more after a pause.
+ * http_fault() says what kind of failure it was, http_send() sends it once more
+ * after a pause.
  */
 #ifndef OCI_HTTP_H
 #define OCI_HTTP_H

@@ -233,12 +233,16 @@ static int lock_index(const struct images *s, struct err *e)
 int images_name(const struct images *s, const struct image_name *n,
 		struct err *e)
 {
+	/* The blobs' names are on the disk before the one that leads there. */
+	int r = io_sync_dir_of(s->dir, "blobs/sha256/.");
 	json_auto json_t *entry = make_entry(n);
 	json_auto json_t *o = load(s, e);
 	fd_auto int lock = -1;
 	size_t dropped = 0;
 	json_t *list;
 
+	if (r < 0)
+		return err_sys(e, -r, "cannot sync %s", s->path);
 	if (!entry)
 		return err_sys(e, ENOMEM, "cannot write " INDEX_JSON);
 	if (!o)

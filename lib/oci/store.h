@@ -141,6 +141,7 @@ int blob_write_at(struct blob *b, uint64_t at, const void *p, size_t n,
 int blob_advance(struct blob *b, uint64_t to, struct err *e);
 
 /* Everything is there: verify, sync, give it its name, let go of the lock.
+ * (That the name outlives a power cut is made sure by images_name().)
  * -EBADMSG: other bytes than the digest says; they are thrown away. */
 int blob_commit(struct blob *b, struct err *e);
 

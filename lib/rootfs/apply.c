@@ -26,6 +26,8 @@
 #include "rootfs/tree.h"
 
 #define PROGRESS_EVERY 256 /* entries */
+#define SHOWN_MAX 120	   /* bytes of a name */
+#define SHOWN_ROOM (SHOWN_MAX + sizeof("..."))
 
 struct apply {
 	const struct layer *layers;
@@ -33,7 +35,7 @@ struct apply {
 	struct stream *stream;	   /* owned */
 	struct tree *tree;
 	struct space *space;
-	struct err freeing; /* of blocks, when it failed */
+	struct err freeing;	 /* of blocks, when it failed */
 	uint64_t entries, bytes; /* so far; bytes: of files */
 
 	/* Of the layer that is being applied. */
@@ -95,19 +97,19 @@ static int drain(struct apply *ap)
 
 /* ---- entries ----------------------------------------------------------- */
 
-/* A name for a message: one line, not too long. */
-static const char *printable(const char *name, char out[static 128])
+/* A name for a message: one line, not too long.  @out has SHOWN_ROOM. */
+static const char *printable(const char *name, char *out)
 {
+	size_t n = name ? strnlen(name, SHOWN_MAX + 1) : 0;
+	bool all = n <= SHOWN_MAX;
 	size_t i;
 
-	for (i = 0; name[i] && i < 120; i++) {
+	for (i = 0; i < n && i < SHOWN_MAX; i++) {
 		unsigned char c = (unsigned char)name[i];
 
 		out[i] = (char)(c < 0x20 || c == 0x7f ? '?' : c);
 	}
-	out[i] = '\0';
-	if (name[i])
-		memcpy(out + i, "...", sizeof("..."));
+	memcpy(out + i, all ? "" : "...", all ? 1 : sizeof("..."));
 	return out;
 }
 
@@ -182,8 +184,8 @@ static int apply_entry(struct apply *ap, struct archive_entry *entry,
 		return 0;
 	if (kind != WHITEOUT_NONE)
 		apply_whiteout(ap, &path, kind);
-	else if (entry_put(ap->tree, ap->space, ap->archive, entry, &path,
-			   e) < 0)
+	else if (entry_put(ap->tree, ap->space, ap->archive, entry, &path, e) <
+		 0)
 		return -e->num;
 	if (ap->freeing.num)
 		*e = ap->freeing;
@@ -211,7 +213,8 @@ static int next(struct apply *ap, struct archive_entry **entry, struct err *e)
 	if (r == ARCHIVE_OK || (r == ARCHIVE_WARN && harmless(ap->archive)))
 		return 1;
 	text = archive_error_string(ap->archive);
-	return err_set(e, EBADMSG, "damaged tar: %s", text ? text : "no reason");
+	return err_set(e, EBADMSG, "damaged tar: %s",
+		       text ? text : "no reason");
 }
 
 static void show(struct apply *ap)
@@ -229,12 +232,12 @@ static int apply_entries(struct apply *ap, struct err *e)
 		r = apply_entry(ap, entry, e);
 		if (r < 0) {
 			const char *raw = archive_entry_pathname(entry);
-			char name[128];
+			char name[SHOWN_ROOM];
 
 			if (r == -ECANCELED)
 				err_set(e, EBADMSG, "damaged tar: %s",
 					archive_error_string(ap->archive));
-			return err_in(e, "%s", printable(raw ? raw : "", name));
+			return err_in(e, "%s", printable(raw, name));
 		}
 		show(ap);
 	}
@@ -305,11 +308,12 @@ static void apply_free(struct apply *ap)
 {
 	stream_stop(&ap->stream);
 	ap->tree->gone = NULL;
+	ap->tree->gone_arg = NULL;
 }
 
 int apply_layers(struct tree *t, struct space *s, const struct layer *v,
-		 size_t n, struct progress *progress,
-		 struct apply_stats *stats, struct err *e)
+		 size_t n, struct progress *progress, struct apply_stats *stats,
+		 struct err *e)
 {
 	__attribute__((cleanup(apply_free))) struct apply ap = {
 		.layers = v, .progress = progress, .tree = t, .space = s
@@ -317,6 +321,7 @@ int apply_layers(struct tree *t, struct space *s, const struct layer *v,
 	int r;
 
 	t->gone = gone;
+	/* cppcheck-suppress autoVariables ; apply_free() takes it back */
 	t->gone_arg = &ap;
 	ap.stream = stream_start(v, n, t->limits, e);
 	if (!ap.stream)

@@ -27,7 +27,7 @@ struct apply_stats {
  * layer and the entry; then what is in them is of no use.  @progress may be
  * NULL. */
 int apply_layers(struct tree *t, struct space *s, const struct layer *v,
-		 size_t n, struct progress *progress,
-		 struct apply_stats *stats, struct err *e);
+		 size_t n, struct progress *progress, struct apply_stats *stats,
+		 struct err *e);
 
 #endif

@@ -41,9 +41,9 @@
 struct build {
 	const struct build_spec *spec;
 	const struct image *image;
-	const char *hex; /* digits of the manifest's digest */
-	char *path;	 /* owned: $ISO_ROOT/rootfs */
-	char *tmp_path;	 /* owned: its .tmp.HEX */
+	const char *hex;    /* digits of the manifest's digest */
+	char *path;	    /* owned: $ISO_ROOT/rootfs */
+	char *tmp_path;	    /* owned: its .tmp.HEX */
 	int dir, lock, tmp; /* of path, of .lock.HEX, of tmp_path */
 	struct record_facts facts;
 	char mkfs[PACK_VERSION_MAX];
@@ -164,8 +164,8 @@ static int write_image(struct build *b, struct tree *t, struct space *s,
 	int r;
 
 	begin(b, "unpacking", i->size);
-	r = apply_layers(t, s, i->layers, i->nlayers, b->spec->progress,
-			 &stats, e);
+	r = apply_layers(t, s, i->layers, i->nlayers, b->spec->progress, &stats,
+			 e);
 	end(b, r == 0);
 	if (r < 0)
 		return r;
@@ -228,9 +228,9 @@ static int seal(struct build *b, struct err *e)
 	r = sha256_file(b->tmp, "image", b->facts.sha256, e);
 	if (r < 0)
 		return r;
-	return fsync(fd) < 0 ? err_sys(e, errno,
-				       "cannot write the file system") :
-			       0;
+	return fsync(fd) < 0 ?
+		       err_sys(e, errno, "cannot write the file system") :
+		       0;
 }
 
 static int put(struct build *b, const char *from, const char *suffix,
@@ -288,9 +288,9 @@ static int make(struct build *b, json_t **record, struct err *e)
 static int open_rootfs(struct build *b, struct err *e)
 {
 	b->path = str_path(b->spec->root, "rootfs");
-	b->tmp_path = b->path ? str_printf("%s/" TMP_PREFIX "%s", b->path,
-					   b->hex) :
-				NULL;
+	b->tmp_path =
+		b->path ? str_printf("%s/" TMP_PREFIX "%s", b->path, b->hex) :
+			  NULL;
 	if (!b->tmp_path)
 		return err_sys(e, ENOMEM, "cannot make a root file system");
 	if (io_mkdirs(b->path, 0755, e) < 0)

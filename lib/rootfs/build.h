@@ -36,11 +36,14 @@ struct built {
 	bool had;	/* it was there before, or another run made it */
 };
 
-#define BUILT_INIT { .path = NULL, .record = NULL }
+#define BUILT_INIT                           \
+	{                                    \
+		.path = NULL, .record = NULL \
+	}
 #define built_auto __attribute__((cleanup(built_free)))
 
 /* 0 or -errno, @e filled; then nothing half made is left. */
-int build_rootfs(const struct build_spec *s, struct built *b, struct err *e);
+int build_rootfs(const struct build_spec *s, struct built *out, struct err *e);
 void built_free(struct built *b);
 
 #endif

@@ -188,8 +188,7 @@ static bool is_known(mode_t type)
 }
 
 int entry_put(struct tree *t, struct space *s, struct archive *a,
-	      struct archive_entry *entry, const struct path *p,
-	      struct err *e)
+	      struct archive_entry *entry, const struct path *p, struct err *e)
 {
 	const char *hard = archive_entry_hardlink(entry);
 	mode_t type = archive_entry_filetype(entry);

@@ -16,7 +16,6 @@ struct tree;
  * from @a and go to @s.  0 or -errno, @e filled (-ECANCELED: reading from @a
  * failed, which says why). */
 int entry_put(struct tree *t, struct space *s, struct archive *a,
-	      struct archive_entry *entry, const struct path *p,
-	      struct err *e);
+	      struct archive_entry *entry, const struct path *p, struct err *e);
 
 #endif

@@ -58,11 +58,11 @@ struct writer {
 /* Where an inode goes and what of it goes where. */
 struct layout {
 	uint32_t nid;
-	uint32_t xattrs;	/* bytes */
+	uint32_t xattrs; /* bytes */
 	const uint8_t *xattrs_at;
-	uint32_t tail;		/* bytes behind the inode */
-	uint32_t blocks;	/* of a directory or link */
-	uint64_t first_block;	/* of them, from the first such block */
+	uint32_t tail;	      /* bytes behind the inode */
+	uint32_t blocks;      /* of a directory or link */
+	uint64_t first_block; /* of them, from the first such block */
 };
 
 /* ---- placing ----------------------------------------------------------- */
@@ -179,8 +179,8 @@ static int put_inode(struct writer *w, uint32_t n, const struct layout *l,
 	struct erofs_inode d = {
 		.format = EROFS_EXTENDED |
 			  (l->tail ? EROFS_INLINE : EROFS_PLAIN),
-		.xattr_count = (uint16_t)(l->xattrs ? (l->xattrs - 12) / 4 + 1 :
-						      0),
+		.xattr_count =
+			(uint16_t)(l->xattrs ? (l->xattrs - 12) / 4 + 1 : 0),
 		.mode = i->mode,
 		.size = i->size,
 		.where = where(w, i, l),
@@ -191,8 +191,8 @@ static int put_inode(struct writer *w, uint32_t n, const struct layout *l,
 		.mtime_nsec = i->nsec,
 		.links = S_ISDIR(i->mode) ? dirent_links(w->t, n) : i->links,
 	};
-	uint64_t at = (uint64_t)w->meta_block * BLOCK +
-		      (uint64_t)l->nid * EROFS_SLOT;
+	uint64_t at =
+		(uint64_t)w->meta_block * BLOCK + (uint64_t)l->nid * EROFS_SLOT;
 
 	if (put_until(&w->meta_out, at, e) < 0 ||
 	    put(&w->meta_out, &d, sizeof(d), e) < 0)
@@ -261,7 +261,8 @@ static int put_all(struct writer *w, struct err *e)
 			return -e->num;
 	}
 	if (put_until(&w->meta_out,
-		      (uint64_t)w->meta_block * BLOCK + round_up(w->meta, BLOCK),
+		      (uint64_t)w->meta_block * BLOCK +
+			      round_up(w->meta, BLOCK),
 		      e) < 0 ||
 	    flush(&w->meta_out, e) < 0)
 		return -e->num;
@@ -293,9 +294,8 @@ static void uuid_of(const char *hex, uint8_t uuid[static 16])
 {
 	int i;
 
-	for (i = 0; i < 16; i++)
-		uuid[i] = (uint8_t)(digit(hex[2 * i]) << 4 |
-				    digit(hex[2 * i + 1]));
+	for (i = 0; i < 16; i++, hex += 2)
+		uuid[i] = (uint8_t)(digit(hex[0]) << 4 | digit(hex[1]));
 	uuid[6] = (uuid[6] & 0x0f) | 0x80;
 	uuid[8] = (uuid[8] & 0x3f) | 0x80;
 }
@@ -316,16 +316,16 @@ static int put_super(const struct writer *w, const char *hex, uint32_t blocks,
 
 	uuid_of(hex, super.uuid);
 	memcpy(block + EROFS_SUPER_AT, &super, sizeof(super));
-	super.checksum = crc32c(block + EROFS_SUPER_AT,
-				sizeof(block) - EROFS_SUPER_AT);
+	super.checksum =
+		crc32c(block + EROFS_SUPER_AT, sizeof(block) - EROFS_SUPER_AT);
 	memcpy(block + EROFS_SUPER_AT, &super, sizeof(super));
 	return space_write(w->s, 0, 0, block, sizeof(block), e);
 }
 
 /* ---- all of it --------------------------------------------------------- */
 
-static int output_begin(struct output *o, const struct space *s,
-			uint32_t block, struct err *e)
+static int output_begin(struct output *o, const struct space *s, uint32_t block,
+			struct err *e)
 {
 	o->space = s;
 	o->at = (uint64_t)block * BLOCK;

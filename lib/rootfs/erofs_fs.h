@@ -14,7 +14,7 @@
 #define EROFS_BLOCK_BITS 12
 #define EROFS_COMPAT_CHECKSUM 0x1
 #define EROFS_COMPAT_MTIME 0x2
-#define EROFS_SLOT 32 /* inodes are numbered in units of it */
+#define EROFS_SLOT UINT64_C(32) /* inodes are numbered in units of it */
 
 struct erofs_super {
 	uint32_t magic;

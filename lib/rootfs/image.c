@@ -39,17 +39,17 @@ static int read_documents(struct image *i, const struct desc *d, struct err *e)
 	int r = images_read(&i->store, d, &b, e);
 
 	if (r == 0)
-		r = manifest_parse(
-			&i->manifest,
-			(struct str){ (const char *)b.data, b.len }, e);
+		r = manifest_parse(&i->manifest,
+				   (struct str){ (const char *)b.data, b.len },
+				   e);
 	if (r < 0)
 		return r;
 	buf_clear(&b);
 	r = images_read(&i->store, &i->manifest.config, &b, e);
 	if (r == 0)
 		r = image_config_parse(
-			&i->config,
-			(struct str){ (const char *)b.data, b.len }, e);
+			&i->config, (struct str){ (const char *)b.data, b.len },
+			e);
 	return r < 0 ? r : image_config_match(&i->config, &i->manifest, e);
 }
 

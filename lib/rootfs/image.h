@@ -16,7 +16,7 @@
 struct err;
 
 struct image {
-	struct images store; /* held open, so that prune waits */
+	struct images store;  /* held open, so that prune waits */
 	struct digest digest; /* of the manifest */
 	struct manifest manifest;
 	struct image_config config;
@@ -25,9 +25,11 @@ struct image {
 	uint64_t size; /* of their blobs */
 };
 
-#define IMAGE_INIT                                                            \
-	{ .store = IMAGES_INIT, .manifest = MANIFEST_INIT,                    \
-	  .config = IMAGE_CONFIG_INIT, .layers = NULL }
+#define IMAGE_INIT                                               \
+	{                                                        \
+		.store = IMAGES_INIT, .manifest = MANIFEST_INIT, \
+		.config = IMAGE_CONFIG_INIT, .layers = NULL      \
+	}
 #define image_auto __attribute__((cleanup(image_free)))
 
 /* Open the image that @name names: a reference or digest that is in the store

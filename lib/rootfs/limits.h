@@ -37,8 +37,10 @@ struct limits {
 
 #define LIMIT_RATIO_FLOOR ((uint64_t)256 << 20)
 
-#define LIMITS_DEFAULT                                                        \
-	{ .bytes = (uint64_t)32 << 30, .entries = 1 << 20, .ratio = 200,      \
-	  .depth = 256, .xattr = 61440, .names = (uint64_t)64 << 20 }
+#define LIMITS_DEFAULT                                                         \
+	{                                                                      \
+		.bytes = (uint64_t)32 << 30, .entries = 1 << 20, .ratio = 200, \
+		.depth = 256, .xattr = 61440, .names = (uint64_t)64 << 20      \
+	}
 
 #endif

@@ -32,9 +32,8 @@ static json_t *layers(const struct image *i)
 		const struct digest *diff = &i->config.diff_ids[n];
 
 		json_array_append_new(list, json_pack("{ss ss sI}", "digest",
-						      d->digest.text,
-						      "diff_id", diff->text,
-						      "size",
+						      d->digest.text, "diff_id",
+						      diff->text, "size",
 						      (json_int_t)d->size));
 	}
 	return list;
@@ -55,15 +54,15 @@ json_t *record_make(const struct image *i, const struct record_facts *f)
 {
 	const struct image_config *c = &i->config;
 
-	return json_pack(
-		"{si ss sI ss ss sO ss ss sO sO sO so s{sI sI} so}",
-		"format", RECORD_FORMAT, "manifest", i->digest.text, "size",
-		(json_int_t)f->size, "sha256", f->sha256, "compression",
-		f->packed ? "lz4hc" : "none", "env", c->env, "user", c->user,
-		"workdir", c->workdir, "entrypoint", c->entrypoint, "cmd",
-		c->cmd, "labels", c->labels, "layers", layers(i), "unpacked",
-		"entries", (json_int_t)f->entries, "bytes",
-		(json_int_t)f->bytes, "made_by", made_by(f));
+	return json_pack("{si ss sI ss ss sO ss ss sO sO sO so s{sI sI} so}",
+			 "format", RECORD_FORMAT, "manifest", i->digest.text,
+			 "size", (json_int_t)f->size, "sha256", f->sha256,
+			 "compression", f->packed ? "lz4hc" : "none", "env",
+			 c->env, "user", c->user, "workdir", c->workdir,
+			 "entrypoint", c->entrypoint, "cmd", c->cmd, "labels",
+			 c->labels, "layers", layers(i), "unpacked", "entries",
+			 (json_int_t)f->entries, "bytes", (json_int_t)f->bytes,
+			 "made_by", made_by(f));
 }
 
 static bool says(const json_t *o, const char *key, const char *value)
@@ -106,8 +105,7 @@ json_t *record_load(int dir, const char *hex, bool packed)
 	return NULL;
 }
 
-int record_write(int dir, const char *name, const json_t *record,
-		 struct err *e)
+int record_write(int dir, const char *name, const json_t *record, struct err *e)
 {
 	mem_auto char *text = json_dumps(record, JSON_INDENT(2));
 	buf_auto struct buf b = BUF_INIT_MAX(RECORD_MAX);

@@ -19,7 +19,7 @@ struct record_facts {
 	uint64_t size; /* of the EROFS file, padding included */
 	char sha256[SHA256_HEX];
 	uint64_t entries, bytes; /* of the layers */
-	const char *mkfs; /* its version, if packed */
+	const char *mkfs;	 /* its version, if packed */
 };
 
 /* The record of a file made from @i.  NULL: out of memory. */

@@ -151,13 +151,11 @@ int space_put(struct space *s, uint32_t block, uint64_t bytes, struct err *e)
 	int r;
 
 	do {
-		r = fallocate(s->fd,
-			      FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		r = fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			      (off_t)place(block),
 			      (off_t)(count * SPACE_BLOCK));
 	} while (r < 0 && errno == EINTR);
-	if (r < 0 &&
-	    write_zeros(s, place(block), count * SPACE_BLOCK, e) < 0)
+	if (r < 0 && write_zeros(s, place(block), count * SPACE_BLOCK, e) < 0)
 		return -e->num;
 	if (make_room(s) < 0)
 		return err_sys(e, ENOMEM, "cannot keep free blocks");

@@ -26,7 +26,10 @@ struct space {
 	size_t nfree, room;
 };
 
-#define SPACE_INIT(file) { .fd = (file), .end = 1 } /* 0: the superblock */
+#define SPACE_INIT(file)               \
+	{                              \
+		.fd = (file), .end = 1 \
+	} /* 0: the superblock */
 #define space_auto __attribute__((cleanup(space_free)))
 
 static inline uint64_t space_blocks(uint64_t bytes)

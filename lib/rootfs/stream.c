@@ -24,9 +24,9 @@
 #include "rootfs/limits.h"
 #include "rootfs/unpack.h"
 
-/* 8 MiB in all: enough that a large file's write(2) or a directory's removal
+/* 4 MiB in all: enough that a large file's write(2) or a directory's removal
  * does not stop the unpacker; small enough to stay in a processor's cache. */
-#define RING_BLOCKS 32
+#define RING_BLOCKS 16
 #define BLOCK_SIZE ((size_t)256 << 10)
 /* How many the applier may look at: the last one given and the one before. */
 #define HELD_MAX 2
@@ -47,8 +47,8 @@ struct stream {
 	pthread_t unpacker, hasher;
 	bool unpacking, hashing; /* the threads that there are */
 
-	pthread_mutex_t lock; /* of everything below */
-	pthread_cond_t moved; /* any count, or stop, or error */
+	pthread_mutex_t lock;		/* of everything below */
+	pthread_cond_t moved;		/* any count, or stop, or error */
 	uint64_t made, hashed, applied; /* blocks */
 	uint64_t given;			/* blocks to the applier */
 	uint64_t taken, bytes;		/* of the blobs, of the blocks */

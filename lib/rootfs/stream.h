@@ -21,8 +21,8 @@ struct limits;
 struct stream;
 
 struct layer {
-	int fd;	       /* borrowed; of the blob, at its beginning */
-	uint64_t size; /* of the blob, as its manifest says */
+	int fd;			  /* borrowed; of the blob, at its beginning */
+	uint64_t size;		  /* of the blob, as its manifest says */
 	char diff_id[SHA256_HEX]; /* of the uncompressed layer */
 	const char *name;	  /* for messages, borrowed: "sha256:..." */
 };

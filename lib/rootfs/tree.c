@@ -111,8 +111,6 @@ uint32_t tree_keep(struct tree *t, const void *p, size_t n, struct err *e)
 	struct pool *s = &t->strings;
 	uint32_t at = s->used ? s->used : 8;
 
-	/* Numbers in them are aligned. */
-	at = (at + 3) & ~3U;
 	if (n > PIECE) {
 		err_set(e, E2BIG, "%zu bytes of attributes are too many", n);
 		return 0;
@@ -171,8 +169,7 @@ static void table_add(struct tree *t, uint32_t n)
 static void table_drop(struct tree *t, uint32_t n)
 {
 	struct node *node = tree_node(t, n);
-	uint32_t *at =
-		&t->table[bucket(t, node->parent, tree_name(t, n))];
+	uint32_t *at = &t->table[bucket(t, node->parent, tree_name(t, n))];
 
 	while (*at != n)
 		at = &tree_node(t, *at)->chain;
@@ -333,8 +330,8 @@ void tree_remove(struct tree *t, uint32_t n)
 	node_drop(t, n);
 }
 
-uint32_t tree_put(struct tree *t, uint32_t dir, struct str name,
-		  uint32_t inode, struct err *e)
+uint32_t tree_put(struct tree *t, uint32_t dir, struct str name, uint32_t inode,
+		  struct err *e)
 {
 	uint32_t n = tree_lookup(t, dir, name);
 	struct inode *new = tree_inode(t, inode);

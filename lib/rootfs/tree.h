@@ -98,22 +98,21 @@ uint32_t tree_lookup(const struct tree *t, uint32_t dir, struct str name);
 /* @name in @dir stands for @inode from now on.  What it stood for is removed,
  * with all that is in it; except that a directory which takes the place of a
  * directory gets its entries.  The node, or 0 with @e filled. */
-uint32_t tree_put(struct tree *t, uint32_t dir, struct str name,
-		  uint32_t inode, struct err *e);
+uint32_t tree_put(struct tree *t, uint32_t dir, struct str name, uint32_t inode,
+		  struct err *e);
 
 /* Remove a node and all that is in it. */
 void tree_remove(struct tree *t, uint32_t n);
 
-/* Of what is at the node @n, and in it, remove what lower layers than the one
+/* Of what is at the node @top, and in it, remove what lower layers than the one
  * that is being applied have put there.  Directories that lead to what stays
  * do, too.  With @inside only what is in it. */
-void tree_purge(struct tree *t, uint32_t n, bool inside);
+void tree_purge(struct tree *t, uint32_t top, bool inside);
 
 /* The directory @path as a process with this root would reach it: links are
  * followed, within the tree.  With @create what is missing is made, 0755 and
  * root's.  The node; 0 with @e filled (ENOENT, ENOTDIR, ELOOP). */
-uint32_t tree_walk(struct tree *t, struct str path, bool create,
-		   struct err *e);
+uint32_t tree_walk(struct tree *t, struct str path, bool create, struct err *e);
 
 /* Order the entries of every directory by name. */
 int tree_sort(struct tree *t, struct err *e);

@@ -29,12 +29,15 @@ struct unpack {
 	size_t at, end;
 	bool eof;    /* of the blob */
 	bool inside; /* a gzip member or zstd frame has begun and not ended */
-	uint64_t taken; /* bytes of the blob that were read */
+	uint64_t taken;		    /* bytes of the blob that were read */
 	struct inflate_state *gzip; /* owned */
 	struct ZSTD_DCtx_s *zstd;   /* owned */
 };
 
-#define UNPACK_INIT { .fd = -1, .in = NULL }
+#define UNPACK_INIT                  \
+	{                            \
+		.fd = -1, .in = NULL \
+	}
 #define unpack_auto __attribute__((cleanup(unpack_free)))
 
 /* Begin with the blob behind @fd, whose first bytes say how it is packed: the

@@ -22,7 +22,7 @@
 
 struct walk {
 	struct tree *t;
-	uint32_t at;	    /* the directory reached */
+	uint32_t at;	     /* the directory reached */
 	char rest[PATH_MAX]; /* what is still to go */
 	unsigned int links;
 	bool create;
@@ -40,8 +40,7 @@ static int add_dir(struct walk *w, struct str name, struct err *e)
 }
 
 /* The target goes before what is still to go behind @rest. */
-static int follow(struct walk *w, uint32_t link, struct str rest,
-		  struct err *e)
+static int follow(struct walk *w, uint32_t link, struct str rest, struct err *e)
 {
 	const struct inode *i = tree_of(w->t, link);
 	const char *target = (const char *)tree_bytes(w->t, i->target);
@@ -66,8 +65,7 @@ static int follow(struct walk *w, uint32_t link, struct str rest,
 }
 
 /* 0, 1 when w->rest is another now, or -errno. */
-static int step(struct walk *w, struct str name, struct str rest,
-		struct err *e)
+static int step(struct walk *w, struct str name, struct str rest, struct err *e)
 {
 	uint32_t n;
 
@@ -111,8 +109,7 @@ static int check_depth(const struct walk *w, struct err *e)
 	return err_fix(e, "--max-depth");
 }
 
-uint32_t tree_walk(struct tree *t, struct str path, bool create,
-		   struct err *e)
+uint32_t tree_walk(struct tree *t, struct str path, bool create, struct err *e)
 {
 	struct walk w = { .t = t, .at = TREE_ROOT, .create = create };
 	struct str rest = { path.len ? w.rest : NULL, path.len };

@@ -105,9 +105,8 @@ static int encode(struct buf *b, const struct xattr *x, struct err *e)
 	for (i = 0; !name && i < ARRAY_SIZE(prefixes); i++) {
 		struct str prefix = str_of(prefixes[i].prefix);
 
-		if (prefixes[i].whole ?
-			    strcmp(x->name, prefix.p) == 0 :
-			    str_starts(str_of(x->name), prefix))
+		if (prefixes[i].whole ? strcmp(x->name, prefix.p) == 0 :
+					str_starts(str_of(x->name), prefix))
 			name = x->name + prefix.len;
 	}
 	n = name ? strlen(name) : 0;
@@ -148,8 +147,7 @@ static int encode_all(struct buf *b, const struct xattr *v, size_t n,
 	return 0;
 }
 
-uint32_t xattr_keep(struct tree *t, struct archive_entry *entry,
-		    struct err *e)
+uint32_t xattr_keep(struct tree *t, struct archive_entry *entry, struct err *e)
 {
 	buf_auto struct buf b = BUF_INIT;
 	mem_auto struct xattr *v = NULL;

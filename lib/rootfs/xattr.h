@@ -13,8 +13,7 @@ struct tree;
 
 /* Those of @entry, in order of their names, into the tree's strings: their
  * number, 0 if there are none or, with @e filled, on failure. */
-uint32_t xattr_keep(struct tree *t, struct archive_entry *entry,
-		    struct err *e);
+uint32_t xattr_keep(struct tree *t, struct archive_entry *entry, struct err *e);
 
 /* The bytes that go behind the inode, and how many; 0 for number 0. */
 uint32_t xattr_bytes(const struct tree *t, uint32_t at, const uint8_t **p);

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 #
 # iso-pull, whole: TAP on standard output; run by prove from the top of the
-# repository.  Against Debian's docker-registry over HTTP, TLS with basic auth
-# and with a token server, images pushed by skopeo and buildah; and against
-# bad-registry.py, which does everything wrong that can be.
+# repository.  Against Debian's docker-registry over HTTP and over TLS with basic
+# auth, images pushed by skopeo; and against bad-registry.py, which has a token
+# server and does wrong what can be done wrong.
 #
 #	ISO_BIN			the programs (build/bin)
 #	ISO_TEST_KILLS		how often one is killed at random (50)
@@ -61,8 +61,9 @@ fails() {
 	local text=$1 name=$2 ref=$3
 	shift 3
 	new_root "fails.$tests"
-	refuses 1 "$text" "$name" iso-pull -q "$@" "$ref" &&
-		{ [ -z "$(names)" ] && sound || ok 1 "$name: nothing is left"; }
+	if refuses 1 "$text" "$name" iso-pull -q "$@" "$ref"; then
+		{ [ -z "$(names)" ] && sound; } || ok 1 "$name: half of it is there"
+	fi
 	rm -rf "$ISO_ROOT"
 }
 
@@ -95,7 +96,7 @@ make_image layout "$img" 1.0 --layer 300K --layer 200K:none --layer 100K:gzip:te
 make_image layout "$img" zstd --layer 300K:zstd --layer 10K:none >/dev/null
 make_image layout "$img" index --index --layer 20K --layer 10K >"$tmp/index"
 make_image layout "$img" arm --arch arm64 --layer 20K >/dev/null
-make_image layout "$img" big --layer 90M:none:random --layer 1M >/dev/null
+make_image layout "$img" big --layer 40M:none:random --layer 1M >/dev/null
 registry_start http
 for t in 1.0 zstd arm big index; do
 	push --all --preserve-digests "oci:$img:$t" \
@@ -186,12 +187,15 @@ for i in $(seq "${ISO_TEST_KILLS:-50}"); do
 	rm -rf "$ISO_ROOT"
 	iso-pull -q "$registry/a/img:big" >/dev/null 2>&1 &
 	pid=$!
-	# Up to 0.2 s, about what it takes.
-	read -rt "0.$((i * 4 / 10 % 2))$((RANDOM % 10))$((RANDOM % 10))" <> <(:)
+	# Within the time that it takes, or a bit later.
+	read -rt "0.$((i % 4 / 3))$((RANDOM % 10))$((RANDOM % 10))" <> <(:)
 	kill -9 $pid 2>/dev/null
 	wait $pid 2>/dev/null
 	try iso-pull -q "$registry/a/img:big"
-	[ "$status" -eq 0 ] && whole || { good=1; break; }
+	if [ "$status" -ne 0 ] || ! whole; then
+		good=1
+		break
+	fi
 done
 ok $good "killed at random moments, the next run is right"
 
@@ -204,8 +208,10 @@ htpasswd -Bbn user 'secret word' >"$tmp/htpasswd"
 registry_start tls "  tls: {certificate: $tmp/ca.pem, key: $tmp/key.pem}
 auth:
   htpasswd: {realm: test, path: $tmp/htpasswd}"
-push --preserve-digests --dest-creds 'user:secret word' "oci:$img:1.0" "docker://$registry/a/img:1.0"
-push --preserve-digests --dest-creds 'user:secret word' "oci:$img:big" "docker://$registry/a/img:big"
+for t in 1.0 big; do
+	push --preserve-digests --dest-creds 'user:secret word' \
+		"oci:$img:$t" "docker://$registry/a/img:$t"
+done
 new_root tls
 fails "certificate" "a certificate nobody knows" "$registry/a/img:1.0"
 fails "401 unauthorized" "no password" "$registry/a/img:1.0" --ca "$tmp/ca.pem"
@@ -225,7 +231,7 @@ pulls "no check with --insecure" "$registry/a/img:1.0" --insecure
 new_root tls3
 mkdir -p "$HOME/.docker"
 mv "$DOCKER_CONFIG/config.json" "$HOME/.docker/config.json"
-DOCKER_CONFIG='' pulls "~/.docker/config.json" "$registry/a/img:1.0" --ca "$tmp/ca.pem"
+DOCKER_CONFIG='' pulls "config.json in the home directory" "$registry/a/img:1.0" --ca "$tmp/ca.pem"
 new_root tls4
 mv "$HOME/.docker/config.json" "$tmp/auth.json"
 REGISTRY_AUTH_FILE=$tmp/auth.json pulls "\$REGISTRY_AUTH_FILE" \
@@ -265,7 +271,11 @@ for wrong in foreign encrypted artifact diff_ids; do
 done
 server_start bad python3 tests/bad-registry.py "$bad" "$tmp/bad.log"
 registry=127.0.0.1:$port
-log() { jq -r "select(.path | startswith(\"/v2/$1/\") or startswith(\"/token/$1\")) | $2" "$tmp/bad.log"; }
+log() {
+	jq -r "select(.path | startswith(\"/v2/$1/\") or
+		startswith(\"/token/$1\")) | $2" "$tmp/bad.log"
+}
+sum() { awk '{ n += $1 } END { print n }'; }
 total() { jq -s 'map(.size) | add' <<<"$(jq '.config, .layers[]' "$bad/blobs/sha256/$1")"; }
 
 new_root good
@@ -278,13 +288,13 @@ pulls "without ranges" "$registry/noranges/img:big"
 new_root cut
 pulls "cut ten times" "$registry/cut/img:1.0"
 size=$(total "$(cut -d: -f2 "$tmp/bad-digest")")
-sent=$(log cut 'select(.path | contains("blobs")) | .sent' | paste -sd+ | bc)
+sent=$(log cut 'select(.path | contains("blobs")) | .sent' | sum)
 [ "$sent" -le $((size * 12 / 10)) ]
 ok $? "costs at most 1.2 times the bytes" || echo "# $sent for $size"
 is "$(log cut 'select(.sent > 0 and .range) | .range' | wc -l)" 10 "ten times"
 new_root cut-big
 pulls "cut ten times in ranges" "$registry/cut/img:big"
-sent=$(log cut 'select(.path | contains("blobs")) | .sent' | paste -sd+ | bc)
+sent=$(log cut 'select(.path | contains("blobs")) | .sent' | sum)
 [ "$sent" -le $(((60 + 3) * (1 << 20) * 12 / 10)) ]
 ok $? "costs little more, too" || echo "# $sent"
 new_root cut-noranges

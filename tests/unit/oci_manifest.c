@@ -158,22 +158,17 @@ static char chosen(const char *json, const char *platform, struct err *e)
 	return *digest_hex(&d.digest);
 }
 
+#define ARM64 ENTRY("1", PLATFORM("linux", "arm64", ",\"variant\":\"v8\""))
+#define AMD64_V3 ENTRY("2", PLATFORM("linux", "amd64", ",\"variant\":\"v3\""))
+#define AMD64 ENTRY("3", PLATFORM("linux", "amd64", ""))
+#define UNKNOWN ENTRY("4", PLATFORM("unknown", "unknown", ""))
+#define ARM ENTRY("5", PLATFORM("linux", "arm", ",\"variant\":\"v7\""))
+#define COMMA ","
+
 static void indexes(void)
 {
-	static const char many[] = INDEX(
-		ENTRY("1", PLATFORM("linux", "arm64", ",\"variant\":\"v8\"")) "," ENTRY("2", PLATFORM("linux", "amd64", ",\"variant\":\"v3\"")) "," ENTRY(
-			"3",
-			PLATFORM(
-				"linux", "amd64",
-				"")) "," ENTRY("4",
-					       PLATFORM(
-						       "unknown",
-						       "unknown",
-						       "")) "," ENTRY("5",
-								      PLATFORM(
-									      "linux",
-									      "arm",
-									      ",\"variant\":\"v7\"")));
+	static const char many[] =
+		INDEX(ARM64 COMMA AMD64_V3 COMMA AMD64 COMMA UNKNOWN COMMA ARM);
 	struct err e = ERR_INIT;
 
 	is_int(chosen(many, "linux/amd64", &e), '3', "the plain variant");

@@ -164,8 +164,8 @@ static void test_sort(void)
 	n = TREE_ROOT;
 	for (i = 0; i < ARRAY_SIZE(want); i++) {
 		n = tree_next(&t, n);
-		ok(n && str_eq(tree_name(&t, n), str_of(want[i])),
-		   "number %zu", i);
+		ok(n && str_eq(tree_name(&t, n), str_of(want[i])), "number %zu",
+		   i);
 	}
 	is_int(tree_next(&t, n), 0, "and no more");
 	tree_free(&t);
