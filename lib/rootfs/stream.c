@@ -24,8 +24,8 @@
 #include "rootfs/limits.h"
 #include "rootfs/unpack.h"
 
-/* 4 MiB in all: enough that a large file's write(2) or a directory's removal
- * does not stop the unpacker; small enough to stay in a processor's cache. */
+/* 4 MiB in all: enough that a long write(2) does not stop the unpacker, small
+ * enough to stay in a processor's cache.  Twice as much is no faster. */
 #define RING_BLOCKS 16
 #define BLOCK_SIZE ((size_t)256 << 10)
 /* How many the applier may look at: the last one given and the one before. */
