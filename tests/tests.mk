@@ -103,7 +103,8 @@ oci_json_FUZZ_LIBS = -larchive -ljansson -lcrypto
 oci_challenge_FUZZ = tests/fuzz/oci_challenge.c lib/oci/challenge.c $(OCI) \
 		     $(BASE)
 oci_challenge_FUZZ_LIBS = -lcurl -larchive -ljansson -lcrypto
-layer_FUZZ = tests/fuzz/layer.c $(LAYERS) lib/base/sha256.c $(BASE)
+layer_FUZZ = tests/fuzz/layer.c $(LAYERS) lib/base/sha256.c \
+	     lib/base/progress.c $(BASE)
 layer_FUZZ_LIBS = -larchive -lisal -lzstd -lcrypto
 
 FUZZ_FLAGS = -g -O1 -fsanitize=fuzzer,address,undefined \

@@ -249,7 +249,8 @@ static void on_data(struct relay *r, const struct wire_frame *f)
 		buf_shift(&s->pend, s->off);
 		s->off = 0;
 	}
-	if (f->len > WIRE_WINDOW - sink_pending(s) ||
+	/* What it may have sent is what was not credited yet. */
+	if (f->len > WIRE_WINDOW - s->taken - sink_pending(s) ||
 	    buf_add(&s->pend, f->data, f->len) < 0) {
 		err_set(r->e, EPROTO,
 			"protocol broken: the agent overran its window");

@@ -20,20 +20,19 @@ is "$status" 0 'make install' || {
 	echo 'Bail out! there is nothing to look at'
 	exit 1
 }
-is "$(listing "$dest")" "$(sort -k 2 <<-'LIST'
-	755 usr/bin/iso-host
-	755 usr/bin/iso-kernel
-	755 usr/lib/isokit/iso-agent
-	644 usr/share/bash-completion/completions/iso-host
-	644 usr/share/bash-completion/completions/iso-kernel
-	644 usr/share/fish/vendor_completions.d/iso-host.fish
-	644 usr/share/fish/vendor_completions.d/iso-kernel.fish
-	644 usr/share/man/man1/iso-host.1
-	644 usr/share/man/man1/iso-kernel.1
-	644 usr/share/man/man7/iso-agent.7
-	644 usr/share/zsh/site-functions/_iso-host
-	644 usr/share/zsh/site-functions/_iso-kernel
-	LIST
+programs=$(cd bin && ls iso-*.c | sed 's/\.c$//')
+is "$(listing "$dest")" "$(
+	{
+		for p in $programs; do
+			echo "755 usr/bin/$p"
+			echo "644 usr/share/bash-completion/completions/$p"
+			echo "644 usr/share/fish/vendor_completions.d/$p.fish"
+			echo "644 usr/share/man/man1/$p.1"
+			echo "644 usr/share/zsh/site-functions/_$p"
+		done
+		echo '755 usr/lib/isokit/iso-agent'
+		echo '644 usr/share/man/man7/iso-agent.7'
+	} | sort -k 2
 )" 'these files, in these modes'
 is "$(find "$dest" -mindepth 1 -type d ! -perm 755)" '' \
 	'in directories that all can enter'
@@ -41,7 +40,7 @@ is "$(find "$dest" -mindepth 1 -type d ! -perm 755)" '' \
 # ---- from there ----
 
 usr=$dest/usr
-for p in iso-host iso-kernel; do
+for p in $programs; do
 	try "$usr/bin/$p" --help
 	is "$status" 0 "$p runs"
 	cmp -s <("$usr/bin/$p" --completion bash) \
@@ -93,7 +92,8 @@ install_to "$dest" /usr uninstall
 is "$status" 0 'once more is no error'
 
 install_to "$dest" /opt/iso install
-is "$status:$(listing "$dest" | grep -c ' opt/iso/')" 0:12 'another PREFIX'
+is "$status:$(listing "$dest" | grep -c ' opt/iso/')" \
+	"0:$((2 + 5 * $(echo "$programs" | wc -l)))" 'another PREFIX'
 install_to "$dest" /opt/iso uninstall
 is "$(listing "$dest" | cut -d ' ' -f 2)" usr/bin/somebody-elses \
 	'and gone from there'
