@@ -45,6 +45,7 @@ struct apply {
 	struct block block, last; /* what libarchive has, and had before it */
 	uint64_t block_at;	  /* where in the tar block begins */
 	bool ended;		  /* block is the layer's last */
+	bool between;		  /* libarchive is past an entry's data */
 };
 
 static void archive_auto_free(struct archive **a)
@@ -54,12 +55,30 @@ static void archive_auto_free(struct archive **a)
 
 /* ---- between the stream and libarchive --------------------------------- */
 
+#define TAR_BLOCK 512
+
+/* Some writers (umoci's insert for one) leave out what fills the last file's
+ * last block, and readers take it: what is missing of it is made up here.
+ * Only behind a file's data, never within it. */
+static la_ssize_t fill_up(struct apply *ap, const void **out)
+{
+	static const uint8_t zeros[TAR_BLOCK];
+	uint64_t size = ap->block_at + ap->block.len;
+	size_t over = (size_t)(size % TAR_BLOCK);
+
+	if (!ap->between || over == 0)
+		return 0;
+	ap->between = false;
+	*out = zeros;
+	return (la_ssize_t)(TAR_BLOCK - over);
+}
+
 static la_ssize_t feed(struct archive *a, void *arg, const void **out)
 {
 	struct apply *ap = arg;
 
 	if (ap->ended)
-		return 0;
+		return fill_up(ap, out);
 	ap->block_at += ap->block.len;
 	ap->last = ap->block;
 	if (stream_next(ap->stream, &ap->block) < 0) {
@@ -67,6 +86,8 @@ static la_ssize_t feed(struct archive *a, void *arg, const void **out)
 		return -1;
 	}
 	ap->ended = ap->block.last;
+	if (ap->block.len == 0)
+		return fill_up(ap, out);
 	*out = ap->block.data;
 	return (la_ssize_t)ap->block.len;
 }
@@ -206,8 +227,11 @@ static bool harmless(struct archive *a)
 static int next(struct apply *ap, struct archive_entry **entry, struct err *e)
 {
 	const char *text;
-	int r = archive_read_next_header(ap->archive, entry);
+	int r;
 
+	ap->between = true;
+	r = archive_read_next_header(ap->archive, entry);
+	ap->between = false;
 	if (r == ARCHIVE_EOF)
 		return 0;
 	if (r == ARCHIVE_OK || (r == ARCHIVE_WARN && harmless(ap->archive)))

@@ -70,6 +70,10 @@ static int copy_contents(struct archive *a, const struct space *s,
 		if (n && space_write(s, i->block, (uint64_t)at, p, n, e) < 0)
 			return -e->num;
 		end = at + (int64_t)n;
+		/* What fills the last block up is read with the next header:
+		 * see fill_up() in apply.c. */
+		if (end == size)
+			break;
 	}
 	return 0;
 }

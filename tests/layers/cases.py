@@ -342,6 +342,10 @@ case("tar-garbage", [tar(PLAIN, END + bytes(20 * BLOCK) + b"\xff" * 5000)],
 case("tar-no-end", [tar(PLAIN, b"")], PLAIN)
 case("tar-empty", [tar([])], [])
 case("tar-nothing", [b""], [])
+# Its last file is a byte; what fills the block up behind it is not there.
+case("tar-no-padding", [tar(PLAIN, b"")[:1 - BLOCK]], PLAIN)
+case("tar-cut-in-last", [tar([file("g", b"y" * 700)], b"")[:-400]],
+     error="Truncated")
 case("tar-cut", [tar(PLAIN)[:3000]], error="Truncated")
 case("tar-checksum", [tar(PLAIN)[:BLOCK] + b"X" + tar(PLAIN)[BLOCK + 1:]],
      error="damaged tar")

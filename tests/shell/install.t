@@ -20,7 +20,7 @@ is "$status" 0 'make install' || {
 	echo 'Bail out! there is nothing to look at'
 	exit 1
 }
-programs=$(cd bin && ls iso-*.c | sed 's/\.c$//')
+programs=$(cd bin && printf '%s\n' iso-*.c | sed 's/\.c$//')
 is "$(listing "$dest")" "$(
 	{
 		for p in $programs; do
