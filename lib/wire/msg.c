@@ -198,6 +198,8 @@ static int get_field(struct wire_exec *x, const struct field *f, struct err *e)
 	s = text_of(f, e);
 	if (!s)
 		return -EPROTO;
+	if (f->tag == TAG_ARG && x->argc == 0 && *s == '\0')
+		return err_set(e, EPROTO, "request: empty command name");
 	if (f->tag == TAG_ARG)
 		x->argv[x->argc++] = s;
 	else if (f->tag == TAG_ENV)
@@ -252,8 +254,6 @@ int wire_exec_decode(struct wire_exec *x, const uint8_t *p, size_t n,
 	r = count_fields(x, p, end, e);
 	while (r == 0 && next_field(&p, end, &f, e) > 0)
 		r = get_field(x, &f, e);
-	if (r == 0 && x->argv && x->argv[0][0] == '\0')
-		r = err_set(e, EPROTO, "request: empty command name");
 	if (r == 0 && x->cwd && x->cwd[0] != '/')
 		r = err_set(e, EPROTO, "request: directory is not absolute");
 	return r;
