@@ -112,7 +112,7 @@ vcpu-hello_GUESTS = hello
 # The agent is built with another compiler and another libc: own objects.
 agent_SRC = agent/main.c agent/boot.c agent/conn.c agent/stream.c \
 	    agent/output.c agent/input.c agent/run.c agent/cgroup.c \
-	    agent/user.c agent/loop.c $(WIRE) $(BASE)
+	    agent/user.c lib/base/loop.c $(WIRE) $(BASE)
 
 # ---- rules ------------------------------------------------------------------
 

@@ -12,6 +12,8 @@
 #include "base/fd.h"
 #include "base/io.h"
 
+struct loop agent_loop = LOOP_INIT;
+
 static struct conn *conns;
 static int nconns;
 static void (*on_shutdown)(void);
@@ -217,7 +219,7 @@ int conn_open(int fd)
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
-	c->w = (struct watch)WATCH_INIT(conn_ready);
+	c->w = (struct watch)WATCH_INIT(&agent_loop, conn_ready);
 	c->out = (struct buf)BUF_INIT;
 	wire_reader_init(&c->in, WIRE_CLIENT);
 	c->next = conns;
@@ -238,7 +240,7 @@ static void listener_ready(struct watch *w, uint32_t events)
 
 int conn_listen(int fd)
 {
-	listener = (struct watch)WATCH_INIT(listener_ready);
+	listener = (struct watch)WATCH_INIT(&agent_loop, listener_ready);
 	listener.fd = fd;
 	return loop_arm(&listener, EPOLLIN);
 }

@@ -87,6 +87,6 @@ int in_data(struct stream *s, const struct wire_frame *f, struct err *e)
 
 void in_init(struct stream *s)
 {
-	s->in_w = (struct watch)WATCH_INIT(in_ready);
+	s->in_w = (struct watch)WATCH_INIT(&agent_loop, in_ready);
 	s->in = (struct buf)BUF_INIT_MAX(WIRE_WINDOW);
 }

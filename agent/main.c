@@ -37,7 +37,7 @@ static void sigchld_ready(struct watch *w, uint32_t events)
 static int server_init(struct err *e)
 {
 	sigset_t set;
-	int r = loop_init();
+	int r = loop_init(&agent_loop);
 
 	if (r < 0)
 		return err_sys(e, -r, "cannot make an event loop");
@@ -45,7 +45,7 @@ static int server_init(struct err *e)
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	sigchld = (struct watch)WATCH_INIT(sigchld_ready);
+	sigchld = (struct watch)WATCH_INIT(&agent_loop, sigchld_ready);
 	sigchld.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (sigchld.fd < 0)
 		return err_sys(e, errno, "cannot watch for ended processes");
@@ -97,7 +97,7 @@ static void be_init(void)
 	conn_on_last(shut_down);
 	r = conn_open(port);
 	if (r == 0)
-		r = loop_run();
+		r = loop_run(&agent_loop);
 	err_sys(&e, -r, "cannot serve");
 	give_up(-1, &e);
 }
@@ -126,7 +126,7 @@ static int serve(const char *how, const char *word)
 		r = conn_open((int)fd);
 	}
 	if (r == 0)
-		r = loop_run();
+		r = loop_run(&agent_loop);
 	fprintf(stderr, "iso-agent: cannot serve descriptor %s: %s\n", word,
 		strerror(-r));
 	return 1;

@@ -128,8 +128,8 @@ static void stderr_ready(struct watch *w, uint32_t events)
 
 void out_init(struct stream *s)
 {
-	s->out[0].w = (struct watch)WATCH_INIT(stdout_ready);
-	s->out[1].w = (struct watch)WATCH_INIT(stderr_ready);
+	s->out[0].w = (struct watch)WATCH_INIT(&agent_loop, stdout_ready);
+	s->out[1].w = (struct watch)WATCH_INIT(&agent_loop, stderr_ready);
 	s->out[0].left = SIZE_MAX;
 	s->out[1].left = SIZE_MAX;
 }

@@ -17,8 +17,8 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-#include "agent/loop.h"
 #include "base/buf.h"
+#include "base/loop.h"
 #include "wire/flow.h"
 #include "wire/frame.h"
 #include "wire/msg.h"
@@ -29,6 +29,9 @@
 #define CONNS_MAX 64
 /* Output waiting for a slow peer: above this the streams are not read. */
 #define CONN_OUT_HIGH ((size_t)256 * 1024)
+
+/* The one loop of the agent (conn.c). */
+extern struct loop agent_loop;
 
 struct stream;
 

@@ -91,8 +91,8 @@ bzimage_FUZZ_LIBS = -larchive
 frame_FUZZ = tests/fuzz/frame.c $(WIRE) $(BASE)
 request_FUZZ = tests/fuzz/request.c $(WIRE) $(BASE)
 user_FUZZ = tests/fuzz/user.c agent/user.c $(BASE)
-agent_FUZZ = tests/fuzz/agent.c agent/cgroup.c $(WIRE) $(BASE)
-mux_FUZZ = tests/fuzz/mux.c lib/host/mux.c lib/base/sock.c agent/cgroup.c \
+agent_FUZZ = tests/fuzz/agent.c agent/cgroup.c lib/base/loop.c $(WIRE) $(BASE)
+mux_FUZZ = tests/fuzz/mux.c lib/host/mux.c lib/base/sock.c lib/base/loop.c agent/cgroup.c \
 	   $(WIRE) $(BASE)
 numbers_FUZZ = tests/fuzz/numbers.c $(BASE)
 

@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
- * The agent's event loop: see loop.h.
+ * An event loop: see loop.h.
  */
-#include "agent/loop.h"
+#include "base/loop.h"
 
 #include <errno.h>
 
 #include "base/fd.h"
 
-static int epfd = -1;
-
-int loop_init(void)
+int loop_init(struct loop *l)
 {
-	epfd = epoll_create1(EPOLL_CLOEXEC);
-	return epfd < 0 ? -errno : 0;
+	l->stop = false;
+	l->epoll = epoll_create1(EPOLL_CLOEXEC);
+	return l->epoll < 0 ? -errno : 0;
+}
+
+void loop_free(struct loop *l)
+{
+	fd_close(&l->epoll);
 }
 
 int loop_arm(struct watch *w, uint32_t events)
@@ -27,7 +31,7 @@ int loop_arm(struct watch *w, uint32_t events)
 		op = EPOLL_CTL_ADD;
 	else if (events == 0)
 		op = EPOLL_CTL_DEL;
-	if (epoll_ctl(epfd, op, w->fd, &ev) < 0)
+	if (epoll_ctl(w->loop->epoll, op, w->fd, &ev) < 0)
 		return -errno;
 	w->armed = events;
 	return 0;
@@ -39,14 +43,14 @@ void loop_close(struct watch *w)
 	fd_close(&w->fd);
 }
 
-int loop_run(void)
+int loop_run(struct loop *l)
 {
 	struct epoll_event ev;
 	struct watch *w;
 	int n;
 
-	for (;;) {
-		n = epoll_wait(epfd, &ev, 1, -1);
+	while (!l->stop) {
+		n = epoll_wait(l->epoll, &ev, 1, -1);
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		if (n == 1) {
@@ -54,4 +58,5 @@ int loop_run(void)
 			w->ready(w, ev.events);
 		}
 	}
+	return 0;
 }
