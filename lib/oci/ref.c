@@ -206,6 +206,7 @@ static int parse_name(struct ref *r, struct str name, struct str all,
 		      struct err *e)
 {
 	struct str rest = name, host = str_cut(&rest, '/');
+	bool official;
 
 	if (!rest.p || !looks_like_host(host)) {
 		rest = name;
@@ -224,9 +225,14 @@ static int parse_name(struct ref *r, struct str name, struct str all,
 		    "'.', '_', '__' or '-' between them");
 		return e ? -e->num : -EINVAL;
 	}
-	if (host.len + 1 + rest.len > REF_NAME_MAX)
+	official = str_eq(host, STR(DEFAULT_HOST)) &&
+		   !memchr(rest.p, '/', rest.len);
+	/* As it will be written in full: what iso-pull prints must be taken
+	 * again. */
+	if (host.len + 1 + (official ? strlen("library/") : 0) + rest.len >
+	    REF_NAME_MAX)
 		return bad(e, all, "the name is longer than 255 characters");
-	if (str_eq(host, STR(DEFAULT_HOST)) && !memchr(rest.p, '/', rest.len))
+	if (official)
 		r->repo = str_printf("library/%.*s", STR_ARG(rest));
 	else
 		r->repo = str_dup(rest);
