@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 #
 # iso-pull, whole: TAP on standard output; run by prove from the top of the
-# repository.  Against Debian's docker-registry over HTTP and over TLS with basic
-# auth, images pushed by skopeo; and against bad-registry.py, which has a token
-# server and does wrong what can be done wrong.
+# repository.  Against Debian's docker-registry over HTTP, images pushed by
+# skopeo; and against bad-registry.py, which has a token server and does wrong
+# what can be done wrong.  TLS, passwords and tokens are iso-pull-auth.t's, images
+# as other programs make them iso-pull-peers.t's.
 #
 #	ISO_BIN			the programs (build/bin)
 #	ISO_TEST_KILLS		how often one is killed at random (50)
@@ -12,60 +13,7 @@ set -u
 
 . tests/shell/lib.sh
 . tests/registry.sh
-cleanup() { servers_stop; }
-
-unset REGISTRY_AUTH_FILE XDG_RUNTIME_DIR http_proxy https_proxy
-export HOME=$tmp/home DOCKER_CONFIG=$tmp/docker
-mkdir -p "$HOME" "$DOCKER_CONFIG"
-img=$tmp/img
-
-make_image() { python3 tests/make-image.py "$@"; }
-new_root() { export ISO_ROOT=$tmp/root.$1; }
-push() {
-	skopeo copy -q --insecure-policy --dest-tls-verify=false "$@" \
-		>"$tmp/push" 2>&1 || sed 's/^/# skopeo: /' "$tmp/push"
-}
-images() { echo "$ISO_ROOT/images"; }
-names() {
-	jq -r '.manifests[].annotations["org.opencontainers.image.ref.name"]' \
-		"$(images)/index.json"
-}
-
-# Nothing but right blobs; and, when it is whole, nothing on its way.
-sound() {
-	local f
-	[ -d "$(images)/blobs/sha256" ] || return 0
-	! ls -d "$(images)"/.tmp.* >/dev/null 2>&1 || return 1
-	for f in "$(images)"/blobs/sha256/*; do
-		[ ! -e "$f" ] || [ "$(sha256sum <"$f")" = "${f##*/}  -" ] ||
-			return 1
-	done
-}
-whole() {
-	sound && ! ls -d "$(images)"/.partial/* >/dev/null 2>&1
-}
-
-# pulls NAME REF [OPTION...]: it works, prints one line, and the store is whole.
-pulls() {
-	local name=$1 ref=$2
-	shift 2
-	try iso-pull "$@" "$ref"
-	[ "$status" -eq 0 ] && [ "$(wc -l <"$out")" -eq 1 ] &&
-		grep -q '@sha256:[0-9a-f]\{64\}$' "$out" && whole
-	ok $? "$name" || echo "# status $status"
-}
-
-# fails TEXT NAME REF [OPTION...]: exit 1, one line with TEXT and perhaps a
-# remedy, no name in the store, and what is there is right.
-fails() {
-	local text=$1 name=$2 ref=$3
-	shift 3
-	new_root "fails.$tests"
-	if refuses 1 "$text" "$name" iso-pull -q "$@" "$ref"; then
-		{ [ -z "$(names)" ] && sound; } || ok 1 "$name: half of it is there"
-	fi
-	rm -rf "$ISO_ROOT"
-}
+. tests/pull.sh
 
 # ---- references --------------------------------------------------------------
 
@@ -198,68 +146,6 @@ for i in $(seq "${ISO_TEST_KILLS:-50}"); do
 	fi
 done
 ok $good "killed at random moments, the next run is right"
-
-# ---- TLS, passwords, tokens --------------------------------------------------
-
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 \
-	-subj /CN=localhost -addext 'subjectAltName=DNS:localhost,IP:127.0.0.1' \
-	-keyout "$tmp/key.pem" -out "$tmp/ca.pem" 2>/dev/null
-htpasswd -Bbn user 'secret word' >"$tmp/htpasswd"
-registry_start tls "  tls: {certificate: $tmp/ca.pem, key: $tmp/key.pem}
-auth:
-  htpasswd: {realm: test, path: $tmp/htpasswd}"
-for t in 1.0 big; do
-	push --preserve-digests --dest-creds 'user:secret word' \
-		"oci:$img:$t" "docker://$registry/a/img:$t"
-done
-new_root tls
-fails "certificate" "a certificate nobody knows" "$registry/a/img:1.0"
-fails "401 unauthorized" "no password" "$registry/a/img:1.0" --ca "$tmp/ca.pem"
-auth() {
-	printf '{"auths":{"%s":{"auth":"%s"}}}' "$1" \
-		"$(printf '%s' "$2" | base64 -w0)"
-}
-auth "$registry" user:wrong >"$DOCKER_CONFIG/config.json"
-fails "401 unauthorized" "a wrong password" "$registry/a/img:1.0" --ca "$tmp/ca.pem"
-! grep -q 'wrong' "$err"
-ok $? "which is not in the message"
-auth "$registry" 'user:secret word' >"$DOCKER_CONFIG/config.json"
-pulls "TLS with a password" "$registry/a/img:1.0" --ca "$tmp/ca.pem"
-pulls "big, over HTTP/2" "$registry/a/img:big" --ca "$tmp/ca.pem"
-new_root tls2
-pulls "no check with --insecure" "$registry/a/img:1.0" --insecure
-new_root tls3
-mkdir -p "$HOME/.docker"
-mv "$DOCKER_CONFIG/config.json" "$HOME/.docker/config.json"
-DOCKER_CONFIG='' pulls "config.json in the home directory" "$registry/a/img:1.0" --ca "$tmp/ca.pem"
-new_root tls4
-mv "$HOME/.docker/config.json" "$tmp/auth.json"
-REGISTRY_AUTH_FILE=$tmp/auth.json pulls "\$REGISTRY_AUTH_FILE" \
-	"$registry/a/img:1.0" --ca "$tmp/ca.pem"
-mkdir -p "$tmp/helpers"
-cat >"$tmp/helpers/docker-credential-test" <<-'END'
-	#!/bin/sh
-	[ "$1" = get ] || exit 1
-	read -r host || [ -n "$host" ]
-	case $host in
-	127.0.0.1:*) echo '{"Username":"user","Secret":"secret word"}' ;;
-	broken:*) echo nonsense ;;
-	*) echo "credentials not found in native keychain"; exit 1 ;;
-	esac
-END
-chmod +x "$tmp/helpers/docker-credential-test"
-PATH=$tmp/helpers:$PATH
-new_root tls5
-echo "{\"credHelpers\":{\"$registry\":\"test\"}}" >"$DOCKER_CONFIG/config.json"
-pulls "a credential helper" "$registry/a/img:1.0" --ca "$tmp/ca.pem"
-new_root tls6
-echo '{"credsStore":"none-such"}' >"$DOCKER_CONFIG/config.json"
-fails "docker-credential-none-such" "a helper that is not there" \
-	"$registry/a/img:1.0" --ca "$tmp/ca.pem"
-echo '{"credsStore":' >"$DOCKER_CONFIG/config.json"
-fails "config.json is not JSON" "a config that is broken" \
-	"$registry/a/img:1.0" --ca "$tmp/ca.pem"
-rm "$DOCKER_CONFIG/config.json"
 
 # ---- a registry that misbehaves ----------------------------------------------
 
@@ -407,15 +293,16 @@ fails "not https" "a realm that is no address" "$registry/token-realm/img:1.0"
 fails "401" "no realm at all" "$registry/token-none/img:1.0"
 
 # a registry that speaks TLS, and leads to where none is spoken
+tls_certificate "$tmp/tls"
 server_start bad-tls python3 tests/bad-registry.py "$bad" "$tmp/bad-tls.log" \
-	"$tmp/ca.pem" "$tmp/key.pem"
+	"$tmp/tls.pem" "$tmp/tls.key"
 registry=127.0.0.1:$port
 new_root bad-tls
-pulls "the same over TLS" "$registry/cut/img:1.0" --ca "$tmp/ca.pem"
+pulls "the same over TLS" "$registry/cut/img:1.0" --ca "$tmp/tls.pem"
 fails "is not followed: 'http://" "a redirect from https to http" \
-	"$registry/elsewhere/img:1.0" --ca "$tmp/ca.pem"
+	"$registry/elsewhere/img:1.0" --ca "$tmp/tls.pem"
 fails "which is not https" "a token server without TLS" \
-	"$registry/token/img:1.0" --ca "$tmp/ca.pem"
+	"$registry/token/img:1.0" --ca "$tmp/tls.pem"
 is "$(jq -r 'select(.server == "other" or (.path | startswith("/token"))) | .path' \
 	"$tmp/bad-tls.log")" "" "neither is asked"
 
@@ -485,7 +372,7 @@ refuses 1 "wrong digest" "a layer is wrong" iso-pull "docker-archive:$tmp/bytes.
 tar -C "$tmp" -cf "$tmp/other.tar" digest
 refuses 1 "not what docker save writes" "not an archive of images" \
 	iso-pull "docker-archive:$tmp/other.tar"
-refuses 1 "cannot read" "no archive" iso-pull "docker-archive:$tmp/ca.pem"
+refuses 1 "cannot read" "no archive" iso-pull "docker-archive:$tmp/tls.pem"
 whole
 ok $? "nothing of it is kept"
 
