@@ -88,6 +88,14 @@ GUEST = lib/base/sha256.c lib/guest/kernel.c lib/guest/source.c \
 	lib/guest/store.c lib/guest/apt.c lib/guest/deb.c lib/guest/raw.c \
 	lib/guest/bzimage.c lib/guest/modules.c lib/guest/initramfs.c
 TINY = lib/vmm/kvm.c lib/vmm/tiny.c
+VMM = lib/vmm/kvm.c lib/vmm/cpuid.c lib/vmm/mem.c lib/vmm/vcpu.c lib/vmm/exit.c \
+      lib/vmm/vm.c lib/vmm/ctl.c lib/vmm/log.c lib/vmm/boot.c lib/vmm/elf.c \
+      lib/vmm/acpi.c lib/vmm/aml.c lib/vmm/serial.c lib/vmm/jail.c \
+      lib/vmm/seccomp.c lib/base/loop.c $(VIRTIO)
+VIRTIO = lib/vmm/virtio/queue.c lib/vmm/virtio/mmio.c lib/vmm/virtio/blk.c \
+	 lib/vmm/virtio/pmem.c lib/vmm/virtio/vsock.c \
+	 lib/vmm/virtio/vsock_conn.c lib/vmm/virtio/vsock_rx.c \
+	 lib/vmm/virtio/rng.c lib/vmm/virtio/balloon.c lib/vmm/virtio/net.c
 HOST = lib/host/emu.c lib/host/supervise.c lib/host/view.c lib/host/mux.c \
        lib/host/machine.c lib/host/console.c lib/host/prepare.c lib/host/run.c \
        lib/base/sock.c
@@ -109,6 +117,15 @@ iso-host_GUESTS = check
 vcpu-hello_SRC = demo/vcpu-hello.c $(BASE) $(TINY)
 vcpu-hello_GUESTS = hello
 
+# Linked for itself and statically: its start is part of every sandbox's, and
+# in its jail there is nothing to load from.
+iso-vmm_SRC = bin/iso-vmm.c $(BASE) lib/base/sock.c $(VMM)
+ifndef SAN
+VMM_LDFLAGS = -static-pie -Wl,-z,relro,-z,now,--gc-sections $(LDFLAGS)
+else
+VMM_LDFLAGS = $(HOST_LDFLAGS)
+endif
+
 # The agent is built with another compiler and another libc: own objects.
 agent_SRC = agent/main.c agent/boot.c agent/conn.c agent/stream.c \
 	    agent/output.c agent/input.c agent/run.c agent/cgroup.c \
@@ -120,7 +137,8 @@ agent_SRC = agent/main.c agent/boot.c agent/conn.c agent/stream.c \
 # deps.list, which `make deps` installs.
 all: programs completions
 
-programs: $(PROGRAMS:%=$(O)/bin/%) $(DEMOS:%=$(O)/bin/%) $(O)/libexec/iso-agent
+programs: $(PROGRAMS:%=$(O)/bin/%) $(DEMOS:%=$(O)/bin/%) $(O)/libexec/iso-agent \
+	$(O)/libexec/iso-vmm
 
 obj = $(patsubst %.c,$(O)/obj/%.o,$(1))
 
@@ -147,6 +165,12 @@ $(O)/libexec/iso-agent: $(agent_SRC:%.c=$(O)/agent/%.o)
 	@mkdir -p $(@D)
 	$(call say,LD   ,$@)
 	$(Q)$(MUSL_CC) $(AGENT_LDFLAGS) -o $@ $^
+
+$(O)/libexec/iso-vmm: $(call obj,$(iso-vmm_SRC))
+	@mkdir -p $(@D)
+	$(call say,LD   ,$@)
+	$(Q)$(CC) $(VMM_LDFLAGS) -o $@ $^
+ALL_SRC += $(iso-vmm_SRC)
 
 # Tiny guests: each a flat binary made of one assembler file, which the programs
 # that run it have in them as guest_NAME.

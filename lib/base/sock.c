@@ -39,7 +39,7 @@ static int address(const char *path, struct sockaddr_un *sa, int *dir,
 	return 0;
 }
 
-int sock_listen(const char *path, struct err *e)
+static int listen_type(const char *path, int type, struct err *e)
 {
 	struct sockaddr_un sa;
 	fd_auto int dir = -1;
@@ -53,7 +53,7 @@ int sock_listen(const char *path, struct err *e)
 		return err_set(e, EEXIST, "%s is there and is no socket", path);
 	if (unlink(path) < 0 && errno != ENOENT)
 		return err_sys(e, errno, "cannot remove %s", path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 	/* The mode of the descriptor becomes that of the name: no moment in
 	 * which others could connect. */
 	if (fd < 0 || fchmod(fd, 0600) < 0 ||
@@ -63,7 +63,7 @@ int sock_listen(const char *path, struct err *e)
 	return fd_steal(&fd);
 }
 
-int sock_connect(const char *path, struct err *e)
+static int connect_type(const char *path, int type, struct err *e)
 {
 	struct sockaddr_un sa;
 	fd_auto int dir = -1;
@@ -72,8 +72,28 @@ int sock_connect(const char *path, struct err *e)
 
 	if (r < 0)
 		return r;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
 		return err_sys(e, errno, "cannot connect to %s", path);
 	return fd_steal(&fd);
+}
+
+int sock_listen(const char *path, struct err *e)
+{
+	return listen_type(path, SOCK_STREAM, e);
+}
+
+int sock_listen_packets(const char *path, struct err *e)
+{
+	return listen_type(path, SOCK_SEQPACKET, e);
+}
+
+int sock_connect(const char *path, struct err *e)
+{
+	return connect_type(path, SOCK_STREAM, e);
+}
+
+int sock_connect_packets(const char *path, struct err *e)
+{
+	return connect_type(path, SOCK_SEQPACKET, e);
 }

@@ -13,9 +13,12 @@ struct err;
  * from before is removed (hold a lock), anything else is not.  The descriptor,
  * or -errno with @e filled. */
 int sock_listen(const char *path, struct err *e);
+/* The same of type SOCK_SEQPACKET. */
+int sock_listen_packets(const char *path, struct err *e);
 
 /* Connect to it.  The descriptor, or -errno with @e filled: -ENOENT and
  * -ECONNREFUSED mean that nobody listens. */
 int sock_connect(const char *path, struct err *e);
+int sock_connect_packets(const char *path, struct err *e);
 
 #endif

@@ -24,21 +24,17 @@
 #define IDENTITY_MAP_ADDR 0xfffbc000ULL
 #define TSS_ADDR 0xfffbd000UL
 
-#define CPUID_MAX 256 /* the kernel's own KVM_MAX_CPUID_ENTRIES */
-
 #define CR0_PE 0x01
 #define CR0_ET 0x10
 #define KSIGSET_SIZE 8 /* bytes of the kernel's sigset_t: 64 signals */
 
 #define RFLAGS_ONE 0x02 /* the bit that is always set */
 
-int kvm_dev_open(struct kvm_dev *k, const char *path, struct err *e)
+/* Make sure that it is what it is called. */
+static int probe(struct kvm_dev *k, int fd, const char *path, struct err *e)
 {
-	fd_auto int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	int size;
 
-	if (fd < 0)
-		return err_sys(e, errno, "cannot open %s", path);
 	k->api = ioctl(fd, KVM_GET_API_VERSION, 0);
 	if (k->api < 0)
 		return err_set(e, ENOTTY, "%s is not a KVM device", path);
@@ -54,8 +50,33 @@ int kvm_dev_open(struct kvm_dev *k, const char *path, struct err *e)
 			       "fewer than the %zu expected",
 			       path, size, sizeof(struct kvm_run));
 	k->run_size = (size_t)size;
-	k->fd = fd_steal(&fd);
 	return 0;
+}
+
+int kvm_dev_open(struct kvm_dev *k, const char *path, struct err *e)
+{
+	fd_auto int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	int r;
+
+	if (fd < 0)
+		return err_sys(e, errno, "cannot open %s", path);
+	r = probe(k, fd, path, e);
+	if (r == 0)
+		k->fd = fd_steal(&fd);
+	return r;
+}
+
+int kvm_dev_take(struct kvm_dev *k, int fd, struct err *e)
+{
+	fd_auto int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	int r;
+
+	if (own < 0)
+		return err_sys(e, errno, "cannot keep the KVM device");
+	r = probe(k, own, "the KVM device", e);
+	if (r == 0)
+		k->fd = fd_steal(&own);
+	return r;
 }
 
 void kvm_dev_close(struct kvm_dev *k)
@@ -75,10 +96,10 @@ int kvm_dev_cpuid(const struct kvm_dev *k, struct kvm_cpuid2 **out,
 {
 	mem_auto struct kvm_cpuid2 *c = NULL;
 
-	c = calloc(1, sizeof(*c) + CPUID_MAX * sizeof(c->entries[0]));
+	c = calloc(1, sizeof(*c) + KVM_CPUID_ROOM * sizeof(c->entries[0]));
 	if (!c)
 		return err_sys(e, ENOMEM, "cannot hold the CPUID table");
-	c->nent = CPUID_MAX;
+	c->nent = KVM_CPUID_ROOM;
 	if (ioctl(k->fd, KVM_GET_SUPPORTED_CPUID, c) < 0)
 		return err_sys(e, errno, "cannot ask KVM for its CPUID table");
 	*out = ptr_steal(&c);
@@ -116,20 +137,69 @@ int kvm_vm_add_irqchip(struct kvm_vm *vm, struct err *e)
 	return 0;
 }
 
+static int set_memory(struct kvm_vm *vm,
+		      const struct kvm_userspace_memory_region *r,
+		      struct err *e)
+{
+	if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, r) < 0)
+		return err_sys(e, errno,
+			       "cannot give the guest %llu bytes at 0x%llx",
+			       (unsigned long long)r->memory_size,
+			       (unsigned long long)r->guest_phys_addr);
+	return 0;
+}
+
 int kvm_vm_set_memory(struct kvm_vm *vm, uint32_t slot, uint64_t gpa,
 		      void *host, size_t size, struct err *e)
 {
-	struct kvm_userspace_memory_region r = {
+	const struct kvm_userspace_memory_region r = {
 		.slot = slot,
 		.guest_phys_addr = gpa,
 		.memory_size = size,
 		.userspace_addr = (uintptr_t)host,
 	};
 
-	if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &r) < 0)
+	return set_memory(vm, &r, e);
+}
+
+int kvm_vm_set_memory_ro(struct kvm_vm *vm, uint32_t slot, uint64_t gpa,
+			 void *host, size_t size, struct err *e)
+{
+	const struct kvm_userspace_memory_region r = {
+		.slot = slot,
+		.flags = KVM_MEM_READONLY,
+		.guest_phys_addr = gpa,
+		.memory_size = size,
+		.userspace_addr = (uintptr_t)host,
+	};
+
+	return set_memory(vm, &r, e);
+}
+
+int kvm_vm_irqfd(struct kvm_vm *vm, int fd, uint32_t gsi, struct err *e)
+{
+	const struct kvm_irqfd q = { .fd = (uint32_t)fd, .gsi = gsi };
+
+	if (ioctl(vm->fd, KVM_IRQFD, &q) < 0)
+		return err_sys(e, errno, "cannot connect interrupt %u", gsi);
+	return 0;
+}
+
+int kvm_vm_ioeventfd(struct kvm_vm *vm, int fd, uint64_t gpa, uint32_t value,
+		     struct err *e)
+{
+	const struct kvm_ioeventfd q = {
+		.datamatch = value,
+		.addr = gpa,
+		.len = sizeof(value),
+		.fd = fd,
+		.flags = KVM_IOEVENTFD_FLAG_DATAMATCH,
+	};
+
+	if (ioctl(vm->fd, KVM_IOEVENTFD, &q) < 0)
 		return err_sys(e, errno,
-			       "cannot give the guest %zu bytes at 0x%llx",
-			       size, (unsigned long long)gpa);
+			       "cannot connect the doorbell at 0x%llx",
+			       (unsigned long long)gpa);
 	return 0;
 }
 
@@ -206,6 +276,33 @@ int kvm_vcpu_start_at(struct kvm_vcpu *c, uint32_t entry, uint32_t info,
 	if (ioctl(c->fd, KVM_SET_REGS, &r) < 0)
 		return err_sys(e, errno, "cannot set the registers");
 	return 0;
+}
+
+int kvm_vcpu_set_msr(struct kvm_vcpu *c, uint32_t index, uint64_t value,
+		     struct err *e)
+{
+	union {
+		struct kvm_msrs head;
+		uint8_t bytes[sizeof(struct kvm_msrs) +
+			      sizeof(struct kvm_msr_entry)];
+	} m = { .head.nmsrs = 1 };
+	int r;
+
+	m.head.entries[0].index = index;
+	m.head.entries[0].data = value;
+	r = ioctl(c->fd, KVM_SET_MSRS, &m);
+	if (r < 0)
+		return err_sys(e, errno, "cannot set register 0x%x", index);
+	if (r != 1)
+		return err_set(e, EINVAL, "KVM refuses register 0x%x", index);
+	return 0;
+}
+
+uint64_t kvm_vcpu_ip(const struct kvm_vcpu *c)
+{
+	struct kvm_regs r;
+
+	return ioctl(c->fd, KVM_GET_REGS, &r) < 0 ? 0 : r.rip;
 }
 
 int kvm_vcpu_set_sigmask(struct kvm_vcpu *c, const sigset_t *mask,

@@ -57,6 +57,8 @@ struct kvm_vcpu {
  * -ENOTTY when something else than KVM is there, -EPROTO when its interface
  * has another version than ours (which is in k->api). */
 int kvm_dev_open(struct kvm_dev *k, const char *path, struct err *e);
+/* The same with @fd, which is already open; it is duplicated. */
+int kvm_dev_take(struct kvm_dev *k, int fd, struct err *e);
 void kvm_dev_close(struct kvm_dev *k);
 
 /* What KVM_CHECK_EXTENSION answers for @cap: 0 is no, more than 0 is yes or a
@@ -64,7 +66,9 @@ void kvm_dev_close(struct kvm_dev *k);
 int kvm_dev_cap(const struct kvm_dev *k, int cap);
 
 /* The CPUID leaves that this KVM can give to a guest, into *@out, which is the
- * caller's to change and to free.  0 or -errno. */
+ * caller's to change and to free, and has room for KVM_CPUID_ROOM in all.
+ * 0 or -errno. */
+#define KVM_CPUID_ROOM 256 /* the kernel's own KVM_MAX_CPUID_ENTRIES */
 int kvm_dev_cpuid(const struct kvm_dev *k, struct kvm_cpuid2 **out,
 		  struct err *e);
 
@@ -88,6 +92,20 @@ int kvm_vm_add_irqchip(struct kvm_vm *vm, struct err *e);
 int kvm_vm_set_memory(struct kvm_vm *vm, uint32_t slot, uint64_t gpa,
 		      void *host, size_t size, struct err *e);
 
+/* The same, but the guest can only read it: what it writes there becomes an
+ * exit (KVM_EXIT_MMIO).  @host may be mapped without PROT_WRITE. */
+int kvm_vm_set_memory_ro(struct kvm_vm *vm, uint32_t slot, uint64_t gpa,
+			 void *host, size_t size, struct err *e);
+
+/* From now on, a write to the eventfd @fd is an edge on interrupt line @gsi.
+ * 0 or -errno. */
+int kvm_vm_irqfd(struct kvm_vm *vm, int fd, uint32_t gsi, struct err *e);
+
+/* From now on, a write of 4 bytes with the value @value to guest-physical
+ * address @gpa signals the eventfd @fd and is no exit.  0 or -errno. */
+int kvm_vm_ioeventfd(struct kvm_vm *vm, int fd, uint64_t gpa, uint32_t value,
+		     struct err *e);
+
 /* Make virtual processor @id of @vm.  0 or -errno. */
 int kvm_vcpu_create(struct kvm_vcpu *c, const struct kvm_vm *vm,
 		    const struct kvm_dev *k, uint32_t id, struct err *e);
@@ -102,6 +120,14 @@ int kvm_vcpu_set_cpuid(struct kvm_vcpu *c, const struct kvm_cpuid2 *cpuid,
  * %eip = @entry, %ebx = @info, all else 0.  0 or -errno. */
 int kvm_vcpu_start_at(struct kvm_vcpu *c, uint32_t entry, uint32_t info,
 		      struct err *e);
+
+/* Set a model-specific register.  0, or -errno: also when KVM does not know
+ * it. */
+int kvm_vcpu_set_msr(struct kvm_vcpu *c, uint32_t index, uint64_t value,
+		     struct err *e);
+
+/* Where the processor is, for messages: its instruction pointer, or 0. */
+uint64_t kvm_vcpu_ip(const struct kvm_vcpu *c);
 
 /* The signal mask to be in force while the guest runs, and only then; NULL:
  * the thread's own.  A signal that only this mask lets through ends the run

@@ -48,12 +48,17 @@ bool virtio_live(const struct virtio *v)
 /* The status bit must be there before the interrupt is: the driver's handler
  * reads it first and ignores an interrupt that has none.  The interrupt is an
  * edge; one that comes while the handler runs is remembered by the controller,
- * so none is lost.  v->s.interrupt is only touched with v->lock held. */
+ * so none is lost.
+ *
+ * v->s.interrupt is the one thing that is touched without v->lock: the guest's
+ * interrupt handler reads and acknowledges it, and would otherwise keep its
+ * processor waiting for whatever the device's thread is at, a disk's reads for
+ * instance.  It is one word, so atomic accesses are enough. */
 static void interrupt(struct virtio *v, uint32_t bit)
 {
 	const uint64_t one = 1;
 
-	v->s.interrupt |= bit;
+	__atomic_fetch_or(&v->s.interrupt, bit, __ATOMIC_SEQ_CST);
 	if (v->irq >= 0)
 		(void)!write(v->irq, &one, sizeof(one));
 }
@@ -93,11 +98,18 @@ static void break_device(struct virtio *v, const char *rule)
 
 void virtio_serve(struct virtio *v, unsigned q)
 {
+	const uint64_t one = 1;
 	const char *rule;
+	int r;
 
 	if (!virtio_live(v) || !v->q[q].s.ready)
 		return;
-	if (v->ops->queue(v, q) != -EPROTO)
+	r = v->ops->queue(v, q);
+	/* More to do, but not in one go: a driver that never stops would keep
+	 * the loop and the lock from everybody else. */
+	if (r > 0 && v->kick[q].w.fd >= 0)
+		(void)!write(v->kick[q].w.fd, &one, sizeof(one));
+	if (r != -EPROTO)
 		return;
 	rule = v->q[q].broken ? v->q[q].broken : v->rule;
 	break_device(v, rule ? rule : "?");
@@ -223,8 +235,6 @@ static uint32_t read_register(struct virtio *v, uint64_t off)
 		return q ? VQ_MAX : 0;
 	case VIRTIO_MMIO_QUEUE_READY:
 		return q && q->s.ready;
-	case VIRTIO_MMIO_INTERRUPT_STATUS:
-		return v->s.interrupt;
 	case VIRTIO_MMIO_STATUS:
 		return v->s.status;
 	case VIRTIO_MMIO_CONFIG_GENERATION:
@@ -318,9 +328,6 @@ static void write_register(struct virtio *v, uint64_t off, uint32_t x)
 	case VIRTIO_MMIO_QUEUE_NOTIFY:
 		notify(v, x);
 		break;
-	case VIRTIO_MMIO_INTERRUPT_ACK:
-		v->s.interrupt &= ~x;
-		break;
 	case VIRTIO_MMIO_STATUS:
 		write_status(v, x);
 		break;
@@ -337,6 +344,31 @@ static bool in_config(const struct virtio *v, uint64_t off, unsigned len)
 	       off <= v->ops->config_size && len <= v->ops->config_size - off;
 }
 
+/* The registers of interrupts; see interrupt() for why they are apart. */
+static bool read_interrupt(struct virtio *v, uint64_t off, void *p,
+			   unsigned len)
+{
+	uint32_t x;
+
+	if (off != VIRTIO_MMIO_INTERRUPT_STATUS || len != sizeof(x))
+		return false;
+	x = __atomic_load_n(&v->s.interrupt, __ATOMIC_SEQ_CST);
+	memcpy(p, &x, sizeof(x));
+	return true;
+}
+
+static bool write_interrupt(struct virtio *v, uint64_t off, const void *p,
+			    unsigned len)
+{
+	uint32_t x;
+
+	if (off != VIRTIO_MMIO_INTERRUPT_ACK || len != sizeof(x))
+		return false;
+	memcpy(&x, p, sizeof(x));
+	__atomic_fetch_and(&v->s.interrupt, ~x, __ATOMIC_SEQ_CST);
+	return true;
+}
+
 static bool is_register(uint64_t off, unsigned len)
 {
 	return off < VIRTIO_MMIO_CONFIG && off % 4 == 0 && len == 4;
@@ -347,6 +379,8 @@ void virtio_mmio_read(struct virtio *v, uint64_t off, void *p, unsigned len)
 	uint32_t x;
 
 	memset(p, 0, len);
+	if (read_interrupt(v, off, p, len))
+		return;
 	pthread_mutex_lock(&v->lock);
 	if (is_register(off, len)) {
 		x = read_register(v, off);
@@ -363,6 +397,8 @@ void virtio_mmio_write(struct virtio *v, uint64_t off, const void *p,
 {
 	uint32_t x;
 
+	if (write_interrupt(v, off, p, len))
+		return;
 	pthread_mutex_lock(&v->lock);
 	if (is_register(off, len)) {
 		memcpy(&x, p, sizeof(x));
@@ -427,8 +463,11 @@ void virtio_free(struct virtio *v)
 {
 	unsigned i;
 
+	if (!v->ops)
+		return;
 	for (i = 0; i < VIRTIO_QUEUES_MAX; i++)
 		loop_close(&v->kick[i].w);
 	fd_close(&v->irq);
 	pthread_mutex_destroy(&v->lock);
+	v->ops = NULL;
 }

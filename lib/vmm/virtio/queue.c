@@ -217,6 +217,10 @@ int vq_pop(struct vq *q, struct vq_chain *c)
 	if (!q->s.ready)
 		return 0;
 	r = available(q);
+	/* Whoever finds nothing is to be told of the next one.  Here, so that
+	 * no device can forget it. */
+	if (r == 0 && !vq_notify(q, true))
+		r = available(q);
 	if (r <= 0)
 		return r;
 	c->nread = c->nwrite = 0;
@@ -239,9 +243,13 @@ void vq_unpop(struct vq *q)
 
 void vq_push(struct vq *q, uint16_t head, uint32_t len)
 {
-	struct vq_used_elem *at =
-		&q->used_host->ring[q->s.next_used & (q->s.num - 1)];
+	struct vq_used_elem *at;
 
+	/* Disabled since the chain was popped: num may have changed, and the
+	 * ring that was checked is not this long. */
+	if (!q->s.ready)
+		return;
+	at = &q->used_host->ring[q->s.next_used & (q->s.num - 1)];
 	WRITE_ONCE(at->id, head);
 	WRITE_ONCE(at->len, len);
 	q->s.next_used++;
@@ -257,6 +265,8 @@ bool vq_wants_interrupt(struct vq *q)
 	bool first = !q->s.signalled_valid;
 	uint16_t event;
 
+	if (!q->s.ready)
+		return false;
 	/* Our idx must be visible before the driver's wish is read: it writes
 	 * the wish, then reads idx.  Were both sides' reads early, each would
 	 * wait for the other. */

@@ -61,14 +61,15 @@ void vq_reset(struct vq *q);
 int vq_enable(struct vq *q);
 
 /* The next chain: 1 with @c filled, 0 when there is none, -EPROTO when the
- * ring is broken (q->broken says how).  Once a queue is broken it stays so. */
+ * ring is broken (q->broken says how).  Once a queue is broken it stays so.
+ * Who takes chains until there is none is notified of the next one. */
 int vq_pop(struct vq *q, struct vq_chain *c);
 
 /* Leave the chain that was popped last for the next vq_pop(). */
 void vq_unpop(struct vq *q);
 
 /* Give the chain @head back, with @len bytes written to it.  The driver sees
- * it at once. */
+ * it at once.  Into a queue that was disabled meanwhile nothing goes. */
 void vq_push(struct vq *q, uint16_t head, uint32_t len);
 
 /* Whether the driver wants an interrupt for what was pushed since it got the

@@ -10,7 +10,8 @@
  *	the device's	ops->queue(), when the driver has notified a queue, and
  *	loop		whatever the device watches by itself
  *
- * Both take v->lock around all they do, so a device's code never meets another
+ * Both take v->lock around all they do (but for the two registers that an
+ * interrupt handler uses), so a device's code never meets another
  * thread in its own data.  A notification is an eventfd that KVM signals by
  * itself (ioeventfd): the vCPU does not leave the guest for it.
  *
@@ -52,9 +53,10 @@ struct virtio_ops {
 	/* Forget everything the driver said.  Requests under way must not
 	 * touch guest memory any more once it returns.  NULL: nothing. */
 	void (*reset)(struct virtio *v);
-	/* The driver has put something into queue @q, or may have.  0, or
-	 * -EPROTO when it broke a rule: v->q[q].broken or virtio_rule() say
-	 * which. */
+	/* The driver has put something into queue @q, or may have.  0; 1 when
+	 * enough was done for now and there may be more: the loop comes back
+	 * after others had their turn; -EPROTO when the driver broke a rule:
+	 * v->q[q].broken or virtio_rule() say which. */
 	int (*queue)(struct virtio *v, unsigned q);
 	/* The driver wrote to the configuration space, which is in v->config
 	 * already: undo what it may not change.  NULL: it may change
@@ -68,7 +70,7 @@ struct virtio_state {
 	uint32_t device_features_sel, driver_features_sel;
 	uint64_t features; /* what the driver accepted */
 	uint32_t queue_sel;
-	uint32_t interrupt; /* InterruptStatus */
+	uint32_t interrupt; /* InterruptStatus; atomic, see mmio.c */
 	uint32_t config_generation;
 };
 
@@ -94,6 +96,7 @@ struct virtio {
 	uint64_t refused; /* times a driver broke a rule since the start */
 	/* Called, with the lock held, at each of them; NULL: nobody. */
 	void (*on_broken)(struct virtio *v, const char *rule);
+	void *owner; /* borrowed; for on_broken */
 };
 
 /* Set up @v after reset, working on @loop.  Makes the eventfds (NULL @loop:
@@ -101,6 +104,7 @@ struct virtio {
  * 0 or -errno. */
 int virtio_init(struct virtio *v, const struct virtio_ops *ops,
 		const struct mem *mem, struct loop *loop, struct err *e);
+/* Also one that was never made: all zeros. */
 void virtio_free(struct virtio *v);
 
 /* A register access of @len bytes at @off of the device's page.  Accesses that

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * iso-vmm: the virtual machine monitor, one process a sandbox.  Not typed by
+ * people: iso-boot starts it.  iso-vmm(8) has its options and its files.
+ *
+ * It opens what it needs, makes the VM, confines itself, says that it is ready
+ * and runs the guest.  No option parser of the other programs, and no library:
+ * this program's start is part of every sandbox's.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/io.h"
+#include "base/sock.h"
+#include "base/str.h"
+#include "vmm/ctl.h"
+#include "vmm/jail.h"
+#include "vmm/serial.h"
+#include "vmm/vm.h"
+
+/* The descriptors of a sandbox at most: every vsock client has one, and every
+ * device a few. */
+#define FILES_MAX (VSOCK_CLIENTS + 256)
+
+struct config {
+	const char *dir, *kernel, *initramfs, *cmdline, *rootfs, *scratch;
+	const char *kvm;
+	bool rootfs_blk, no_jail;
+	uint64_t vcpus, memory, timeout, uid, ready, tap, cid;
+};
+
+/* What is open for as long as the VM lives. */
+struct files {
+	int kvm, kernel, initramfs, rootfs, scratch, console, ended, pid;
+	int vsock, control;
+};
+
+static struct vm vm;
+static struct ctl ctl;
+
+static int fail(const struct err *e, int ready)
+{
+	char line[1024];
+	int n = snprintf(line, sizeof(line), "iso-vmm: %s\n%s%s%s", e->text,
+			 *e->fix ? "iso-vmm: try: " : "", e->fix,
+			 *e->fix ? "\n" : "");
+
+	(void)!write(STDERR_FILENO, line, (size_t)n);
+	if (ready >= 0)
+		(void)!write(ready, line + strlen("iso-vmm: "),
+			     (size_t)n - strlen("iso-vmm: "));
+	return 1;
+}
+
+/* ---- options ---- */
+
+enum {
+	OPT_DIR = 1,
+	OPT_KERNEL,
+	OPT_INITRAMFS,
+	OPT_CMDLINE,
+	OPT_ROOTFS,
+	OPT_ROOTFS_BLK,
+	OPT_SCRATCH,
+	OPT_VCPUS,
+	OPT_MEMORY,
+	OPT_TIMEOUT,
+	OPT_UID,
+	OPT_TAP,
+	OPT_CID,
+	OPT_READY,
+	OPT_KVM,
+	OPT_NO_JAIL,
+};
+
+#define NEEDS required_argument
+
+static const struct option options[] = {
+	{ "dir", NEEDS, NULL, OPT_DIR },
+	{ "kernel", NEEDS, NULL, OPT_KERNEL },
+	{ "initramfs", NEEDS, NULL, OPT_INITRAMFS },
+	{ "cmdline", NEEDS, NULL, OPT_CMDLINE },
+	{ "rootfs", NEEDS, NULL, OPT_ROOTFS },
+	{ "rootfs-blk", no_argument, NULL, OPT_ROOTFS_BLK },
+	{ "scratch", NEEDS, NULL, OPT_SCRATCH },
+	{ "vcpus", NEEDS, NULL, OPT_VCPUS },
+	{ "memory", NEEDS, NULL, OPT_MEMORY },
+	{ "timeout", NEEDS, NULL, OPT_TIMEOUT },
+	{ "uid", NEEDS, NULL, OPT_UID },
+	{ "tap", NEEDS, NULL, OPT_TAP },
+	{ "cid", NEEDS, NULL, OPT_CID },
+	{ "ready", NEEDS, NULL, OPT_READY },
+	{ "kvm", NEEDS, NULL, OPT_KVM },
+	{ "no-jail", no_argument, NULL, OPT_NO_JAIL },
+	{ NULL, 0, NULL, 0 },
+};
+
+#define NONE UINT64_MAX
+
+static int number(const char *what, uint64_t min, uint64_t max, uint64_t *out,
+		  struct err *e)
+{
+	return str_u64(str_of(optarg), min, max, out, what, e);
+}
+
+static int set_number(struct config *c, int opt, struct err *e)
+{
+	switch (opt) {
+	case OPT_VCPUS:
+		return number("vcpus", 1, LAYOUT_VCPUS_MAX, &c->vcpus, e);
+	case OPT_MEMORY:
+		return number("memory", LAYOUT_RAM_MIN, LAYOUT_RAM_MAX,
+			      &c->memory, e);
+	case OPT_TIMEOUT:
+		return number("timeout", 0, UINT32_MAX, &c->timeout, e);
+	case OPT_UID:
+		return number("uid", 1, UINT32_MAX - 1, &c->uid, e);
+	case OPT_TAP:
+		return number("tap", 0, 1 << 20, &c->tap, e);
+	case OPT_CID:
+		return number("cid", VSOCK_GUEST_CID_MIN, UINT32_MAX - 1,
+			      &c->cid, e);
+	default:
+		return number("ready", 0, 1 << 20, &c->ready, e);
+	}
+}
+
+static int set(struct config *c, int opt, struct err *e)
+{
+	const char **words[] = {
+		[OPT_DIR] = &c->dir,
+		[OPT_KERNEL] = &c->kernel,
+		[OPT_INITRAMFS] = &c->initramfs,
+		[OPT_CMDLINE] = &c->cmdline,
+		[OPT_ROOTFS] = &c->rootfs,
+		[OPT_SCRATCH] = &c->scratch,
+		[OPT_KVM] = &c->kvm,
+	};
+
+	if (opt == OPT_ROOTFS_BLK)
+		c->rootfs_blk = true;
+	else if (opt == OPT_NO_JAIL)
+		c->no_jail = true;
+	else if ((size_t)opt < ARRAY_SIZE(words) && words[opt])
+		*words[opt] = optarg;
+	else
+		return set_number(c, opt, e);
+	return 0;
+}
+
+static int parse(struct config *c, int argc, char **argv, struct err *e)
+{
+	int opt, r = 0;
+
+	while (r == 0 &&
+	       (opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (opt == '?')
+			return err_set(e, EINVAL,
+				       "wrong usage; see iso-vmm(8)");
+		r = set(c, opt, e);
+	}
+	if (r < 0)
+		return r;
+	if (optind != argc || !c->dir || !c->kernel)
+		return err_set(e, EINVAL,
+			       "--dir and --kernel are needed, and nothing but "
+			       "options is taken; see iso-vmm(8)");
+	return 0;
+}
+
+/* ---- files ---- */
+
+static int open_file(const char *path, int flags, int *fd, struct err *e)
+{
+	if (!path)
+		return 0;
+	*fd = open(path, flags | O_CLOEXEC | O_NOCTTY, 0600);
+	return *fd < 0 ? err_sys(e, errno, "cannot open %s", path) : 0;
+}
+
+static int open_in(const char *dir, const char *name, int flags, int *fd,
+		   struct err *e)
+{
+	mem_auto char *path = str_path(dir, name);
+
+	if (!path)
+		return err_sys(e, ENOMEM, "%s", name);
+	return open_file(path, flags, fd, e);
+}
+
+/* We are the sandbox's process: a lock that ends with us, of which fork(2)'s
+ * children have no part (fcntl(2), F_SETLK). */
+static int claim(const struct config *c, struct files *f, struct err *e)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	char text[32];
+	int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+	int r = open_in(c->dir, "vmm.pid", O_RDWR | O_CREAT, &f->pid, e);
+
+	if (r < 0)
+		return r;
+	if (fcntl(f->pid, F_SETLK, &lock) < 0)
+		return err_set(e, EBUSY, "%s/vmm.pid: a monitor is running",
+			       c->dir);
+	if (ftruncate(f->pid, 0) < 0 || pwrite(f->pid, text, (size_t)n, 0) != n)
+		return err_sys(e, errno, "cannot write %s/vmm.pid", c->dir);
+	return 0;
+}
+
+static int listen_in(const char *dir, const char *name,
+		     int (*fn)(const char *, struct err *), int *fd,
+		     struct err *e)
+{
+	mem_auto char *path = str_path(dir, name);
+
+	*fd = path ? fn(path, e) : err_sys(e, ENOMEM, "%s", name);
+	return *fd < 0 ? *fd : fd_nonblock(*fd, true);
+}
+
+/* An image that is in use is not to be removed: iso-pull --prune asks for the
+ * lock. */
+static int open_rootfs(const struct config *c, struct files *f, struct err *e)
+{
+	int r = open_file(c->rootfs, O_RDONLY, &f->rootfs, e);
+
+	if (r == 0 && f->rootfs >= 0 && flock(f->rootfs, LOCK_SH | LOCK_NB) < 0)
+		return err_sys(e, errno, "cannot lock %s", c->rootfs);
+	return r;
+}
+
+static int open_files(const struct config *c, struct files *f, struct err *e)
+{
+	int r = claim(c, f, e);
+
+	if (r == 0)
+		r = open_file(c->kvm, O_RDWR, &f->kvm, e);
+	if (r == 0)
+		r = open_file(c->kernel, O_RDONLY, &f->kernel, e);
+	if (r == 0)
+		r = open_file(c->initramfs, O_RDONLY, &f->initramfs, e);
+	if (r == 0)
+		r = open_rootfs(c, f, e);
+	if (r == 0)
+		r = open_file(c->scratch, O_RDWR, &f->scratch, e);
+	if (r == 0)
+		r = open_in(c->dir, "console.log", O_RDWR | O_CREAT,
+			    &f->console, e);
+	if (r == 0)
+		r = open_in(c->dir, "ended", O_WRONLY | O_CREAT, &f->ended, e);
+	if (r == 0)
+		r = listen_in(c->dir, "vsock.sock", sock_listen, &f->vsock, e);
+	if (r == 0)
+		r = listen_in(c->dir, "control.sock", sock_listen_packets,
+			      &f->control, e);
+	return r;
+}
+
+/* ---- confinement ---- */
+
+static const enum jail_role roles[] = {
+	[VM_THREAD_MAIN] = JAIL_MAIN,
+	[VM_THREAD_DISK] = JAIL_DISK,
+	[VM_THREAD_VCPU] = JAIL_VCPU,
+};
+
+static int confine_thread(enum vm_thread t, struct err *e)
+{
+	return jail_thread(roles[t], e);
+}
+
+/* All descriptors are ours and stay, but for directories and those that came
+ * uninvited, of which no number is known: so everything that is not close-on-
+ * exec and not named on the command line has to go.  The jail closes all but
+ * what it is given. */
+static int list_files(const struct config *c, int *keep)
+{
+	int fd, n = 0;
+
+	for (fd = 3; fd < 256; fd++) {
+		int flags = fcntl(fd, F_GETFD);
+
+		if (flags < 0)
+			continue;
+		if ((flags & FD_CLOEXEC) || (uint64_t)fd == c->ready ||
+		    (uint64_t)fd == c->tap)
+			keep[n++] = fd;
+	}
+	return n;
+}
+
+static int confine(const struct config *c, struct err *e)
+{
+	struct jail_spec s = JAIL_SPEC_INIT;
+	struct stat st;
+	int keep[256];
+
+	if (c->no_jail)
+		return 0;
+	s.uid = (uid_t)c->uid;
+	s.gid = (gid_t)c->uid;
+	s.keep = keep;
+	s.nkeep = (size_t)list_files(c, keep);
+	s.files = FILES_MAX;
+	/* The largest file is the scratch disk, or the console's. */
+	s.file_size = RING_LOG_LIMIT;
+	if (c->scratch && stat(c->scratch, &st) == 0 &&
+	    (uint64_t)st.st_size > s.file_size)
+		s.file_size = (uint64_t)st.st_size;
+	vm.on_thread = confine_thread;
+	return jail_enter(&s, e);
+}
+
+/* ---- the run ---- */
+
+/* JSON text without the characters that would need escaping. */
+static void plain(char *s)
+{
+	for (; *s; s++) {
+		if (*s == '"' || *s == '\\')
+			*s = '\'';
+		else if (*s < ' ' || *s > '~')
+			*s = '?';
+	}
+}
+
+static int report_end(const struct files *f)
+{
+	char line[LOG_LINE + 128];
+	int n;
+
+	vmm_log(&vm.log, "%s: %s", vm_end_name(vm.end), vm.end_text);
+	plain(vm.end_text);
+	n = snprintf(line, sizeof(line),
+		     "{\"reason\": \"%s\", \"detail\": \"%s\"}\n",
+		     vm_end_name(vm.end), vm.end_text);
+	(void)!write(f->ended, line, (size_t)n);
+	/* Nobody comes back to it, and whoever removes it may be long in
+	 * coming: the disk space is given back now. */
+	if (f->scratch >= 0 && vm.end == VM_IDLE)
+		(void)!ftruncate(f->scratch, 0);
+	return vm.end == VM_ERROR ? 1 : 0;
+}
+
+static int make(const struct config *c, const struct files *f, struct err *e)
+{
+	struct vm_spec s = VM_SPEC_INIT;
+	int r;
+
+	s.vcpus = (unsigned)c->vcpus;
+	s.memory = c->memory;
+	s.cmdline = c->cmdline;
+	s.kvm = f->kvm;
+	s.kernel = f->kernel;
+	s.initramfs = f->initramfs;
+	s.rootfs = f->rootfs;
+	s.rootfs_blk = c->rootfs_blk;
+	s.scratch = f->scratch;
+	s.vsock = f->vsock;
+	s.tap = c->tap == NONE ? -1 : (int)c->tap;
+	s.console = f->console;
+	s.log = STDERR_FILENO;
+	s.cid = c->cid;
+	s.idle_s = c->timeout;
+	r = vm_create(&vm, &s, e);
+	return r < 0 ? r : ctl_init(&ctl, &vm, f->control, e);
+}
+
+int main(int argc, char **argv)
+{
+	struct config c = { .kvm = KVM_PATH,
+			    .vcpus = 1,
+			    .memory = 256 * LAYOUT_MIB,
+			    .uid = 65534,
+			    .ready = NONE,
+			    .tap = NONE,
+			    .cid = VSOCK_GUEST_CID_MIN };
+	struct files f = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 };
+	struct err e = ERR_INIT;
+	int ready, r;
+
+	if (fd_ensure_stdio() < 0)
+		return 1;
+	if (parse(&c, argc, argv, &e) < 0)
+		return fail(&e, -1) + 1;
+	ready = c.ready == NONE ? -1 : (int)c.ready;
+	r = open_files(&c, &f, &e);
+	if (r == 0)
+		r = make(&c, &f, &e);
+	if (r == 0)
+		r = confine(&c, &e);
+	if (r == 0)
+		r = vm_start_threads(&vm, &e);
+	if (r < 0)
+		return fail(&e, ready);
+	if (ready >= 0) {
+		(void)!write(ready, "ready\n", 6);
+		close(ready);
+	}
+	if (vm_run(&vm, &e) < 0)
+		return fail(&e, -1);
+	r = report_end(&f);
+	ctl_free(&ctl);
+	vm_free(&vm);
+	return r;
+}

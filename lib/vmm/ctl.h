@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The control socket of a running VM: SOCK_SEQPACKET, one request a packet,
+ * one answer to each.
+ *
+ *	stats		a JSON object: vcpus, memory, exits of each processor,
+ *			bytes given back, rules broken
+ *	pause, resume	"ok"
+ *	balloon PAGES	"ok"; the guest is asked to give up so many
+ *	quit		"ok", then the VM ends
+ *
+ * Anything else is answered by "error: " and why.  Who may connect is the
+ * business of the socket's file mode.
+ */
+#ifndef VMM_CTL_H
+#define VMM_CTL_H
+
+#include "base/loop.h"
+
+struct err;
+struct vm;
+
+#define CTL_CLIENTS_MAX 16
+#define CTL_PACKET_MAX 4096
+
+struct ctl;
+
+struct ctl_client {
+	struct watch w;
+	struct ctl *ctl;
+};
+
+struct ctl {
+	struct watch listen;
+	struct vm *vm; /* borrowed */
+	unsigned n;
+	struct ctl_client clients[CTL_CLIENTS_MAX];
+};
+
+/* Serve @vm's control socket @listen, which becomes ours, on the VM's main
+ * loop.  0 or -errno, @e filled. */
+int ctl_init(struct ctl *c, struct vm *vm, int listen, struct err *e);
+void ctl_free(struct ctl *c);
+
+#endif
