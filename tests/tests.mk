@@ -54,7 +54,7 @@ agent_tty_SRC = tests/unit/agent_tty.c $(WIRE) $(BASE)
 agent_user_SRC = tests/unit/agent_user.c agent/user.c $(BASE)
 agent_run_SRC = tests/unit/agent_run.c $(WIRE) $(BASE)
 
-BENCH = bench_exec
+BENCH = bench_exec bench_until
 
 oci_ref_SRC = tests/unit/oci_ref.c $(BASE) $(OCI)
 oci_ref_LIBS = -larchive -ljansson -lcrypto
@@ -74,6 +74,7 @@ rootfs_tree_SRC = tests/unit/rootfs_tree.c lib/rootfs/tree.c \
 		  lib/rootfs/walk.c lib/rootfs/siphash.c $(BASE)
 
 bench_exec_SRC = bench/exec.c $(WIRE) $(BASE)
+bench_until_SRC = bench/until.c $(BASE)
 
 $(foreach p,$(UNIT) agent_native $(BENCH),$(eval $(call PROGRAM,$(p))))
 

@@ -3,10 +3,11 @@
  * Virtual processors: see vcpu.h.
  *
  * How a running processor is stopped: run->immediate_exit is set, then a
- * signal is sent (see jail_kick() for how).  A thread in the guest comes out because of the signal; one
- * that is about to go in does not get in because of the flag; so no moment is
- * missed, and the handler has nothing to do.  (The signal mask of
- * KVM_SET_SIGNAL_MASK, which tiny.c uses, costs two mask changes an entry.)
+ * signal is sent (see jail_kick() for how).  A thread in the guest comes out
+ * because of the signal; one that is about to go in does not get in because of
+ * the flag; so no moment is missed, and the handler has nothing to do.  (The
+ * signal mask of KVM_SET_SIGNAL_MASK, which tiny.c uses, costs two mask changes
+ * an entry.)
  *
  * An exit that KVM has not finished yet (a read of a device register whose
  * value we have provided) is finished by the next KVM_RUN, before that looks

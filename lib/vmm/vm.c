@@ -265,14 +265,15 @@ static int load(struct vm *vm, const struct vm_spec *s, struct err *e)
 	struct boot_spec boot = { .kernel = s->kernel,
 				  .initramfs = s->initramfs,
 				  .cmdline = s->cmdline ? s->cmdline : "" };
-	struct boot_entry entry;
+	struct boot_entry entry = { 0 };
 	int r = acpi_write(&vm->mem, &acpi, &boot.rsdp, e);
 
 	if (r == 0)
 		r = boot_load(&vm->mem, &boot, &entry, e);
-	return r < 0 ? r :
-		       kvm_vcpu_start_at(&vm->cpus.v[0].k, entry.entry,
-					 entry.info, e);
+	if (r == 0)
+		r = kvm_vcpu_start_at(&vm->cpus.v[0].k, entry.entry, entry.info,
+				      e);
+	return r;
 }
 
 int vm_create(struct vm *vm, const struct vm_spec *s, struct err *e)

@@ -113,6 +113,14 @@ void virtio_mmio_read(struct virtio *v, uint64_t off, void *p, unsigned len);
 void virtio_mmio_write(struct virtio *v, uint64_t off, const void *p,
 		       unsigned len);
 
+/* What all devices have of the state file, within a section that the device
+ * has begun.  The VM stands still. */
+struct state_io;
+void virtio_state(struct virtio *v, struct state_io *io);
+
+/* Everything was loaded, and the VM is about to run. */
+void virtio_loaded(struct virtio *v);
+
 /* ---- for the devices, with v->lock held ---- */
 
 #define virtio_has(v, bit) (((v)->s.features >> (bit)) & 1)
