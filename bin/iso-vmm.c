@@ -32,7 +32,7 @@
 #define FILES_MAX (VSOCK_CLIENTS + 256)
 
 struct config {
-	const char *dir, *kernel, *initramfs, *cmdline, *rootfs, *scratch;
+	const char *id, *dir, *kernel, *initramfs, *cmdline, *rootfs, *scratch;
 	const char *kvm;
 	bool rootfs_blk, no_jail;
 	uint64_t vcpus, memory, timeout, uid, ready, tap, cid;
@@ -64,7 +64,8 @@ static int fail(const struct err *e, int ready)
 /* ---- options ---- */
 
 enum {
-	OPT_DIR = 1,
+	OPT_ID = 1,
+	OPT_DIR,
 	OPT_KERNEL,
 	OPT_INITRAMFS,
 	OPT_CMDLINE,
@@ -85,6 +86,8 @@ enum {
 #define NEEDS required_argument
 
 static const struct option options[] = {
+	/* For whoever looks at the list of processes. */
+	{ "id", NEEDS, NULL, OPT_ID },
 	{ "dir", NEEDS, NULL, OPT_DIR },
 	{ "kernel", NEEDS, NULL, OPT_KERNEL },
 	{ "initramfs", NEEDS, NULL, OPT_INITRAMFS },
@@ -137,13 +140,10 @@ static int set_number(struct config *c, int opt, struct err *e)
 static int set(struct config *c, int opt, struct err *e)
 {
 	const char **words[] = {
-		[OPT_DIR] = &c->dir,
-		[OPT_KERNEL] = &c->kernel,
-		[OPT_INITRAMFS] = &c->initramfs,
-		[OPT_CMDLINE] = &c->cmdline,
-		[OPT_ROOTFS] = &c->rootfs,
-		[OPT_SCRATCH] = &c->scratch,
-		[OPT_KVM] = &c->kvm,
+		[OPT_ID] = &c->id,	     [OPT_DIR] = &c->dir,
+		[OPT_KERNEL] = &c->kernel,   [OPT_INITRAMFS] = &c->initramfs,
+		[OPT_CMDLINE] = &c->cmdline, [OPT_ROOTFS] = &c->rootfs,
+		[OPT_SCRATCH] = &c->scratch, [OPT_KVM] = &c->kvm,
 	};
 
 	if (opt == OPT_ROOTFS_BLK)

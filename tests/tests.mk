@@ -11,7 +11,9 @@ UNIT = base_err base_buf base_str base_io base_proc base_run base_sock base_opt 
        host_load \
        kvm_check kvm_tiny base_sha256 guest_bzimage guest_deb \
        guest_initramfs oci_ref oci_manifest oci_store oci_challenge oci_creds \
-       rootfs_path rootfs_pax rootfs_space rootfs_tree
+       rootfs_path rootfs_pax rootfs_space rootfs_tree \
+       vmm_boot vmm_acpi vmm_serial vmm_mem vmm_queue vmm_queue_use \
+       vmm_mmio vmm_blk vmm_blk_flow vmm_pmem
 
 kvm_check_SRC = tests/unit/kvm_check.c $(BASE) $(TINY) lib/vmm/check.c
 kvm_check_GUESTS = check
@@ -73,6 +75,21 @@ rootfs_space_SRC = tests/unit/rootfs_space.c lib/rootfs/space.c $(BASE)
 rootfs_tree_SRC = tests/unit/rootfs_tree.c lib/rootfs/tree.c \
 		  lib/rootfs/walk.c lib/rootfs/siphash.c $(BASE)
 
+DEVICE = lib/vmm/virtio/queue.c lib/vmm/virtio/mmio.c lib/vmm/mem.c \
+	 lib/vmm/kvm.c lib/base/loop.c $(BASE)
+vmm_mem_SRC = tests/unit/vmm_mem.c lib/vmm/mem.c lib/vmm/kvm.c $(BASE)
+vmm_queue_SRC = tests/unit/vmm_queue.c $(DEVICE)
+vmm_queue_use_SRC = tests/unit/vmm_queue_use.c $(DEVICE)
+vmm_mmio_SRC = tests/unit/vmm_mmio.c $(DEVICE)
+vmm_blk_SRC = tests/unit/vmm_blk.c lib/vmm/virtio/blk.c $(DEVICE)
+vmm_blk_flow_SRC = tests/unit/vmm_blk_flow.c lib/vmm/virtio/blk.c $(DEVICE)
+vmm_pmem_SRC = tests/unit/vmm_pmem.c lib/vmm/virtio/pmem.c $(DEVICE)
+vmm_boot_SRC = tests/unit/vmm_boot.c lib/vmm/boot.c lib/vmm/elf.c \
+	       lib/vmm/mem.c lib/vmm/kvm.c $(BASE)
+vmm_acpi_SRC = tests/unit/vmm_acpi.c lib/vmm/acpi.c lib/vmm/aml.c \
+	       lib/vmm/mem.c lib/vmm/kvm.c $(BASE)
+vmm_serial_SRC = tests/unit/vmm_serial.c lib/vmm/serial.c $(BASE)
+
 bench_exec_SRC = bench/exec.c $(WIRE) $(BASE)
 bench_until_SRC = bench/until.c $(BASE)
 
@@ -85,7 +102,8 @@ bench-programs: $(BENCH:%=$(O)/bin/%)
 # ---- fuzzers: tests/fuzz/NAME.c and what it fuzzes, by clang's libFuzzer ----
 
 FUZZERS = bzimage frame request user numbers agent mux \
-	  oci_ref oci_json oci_challenge layer
+	  oci_ref oci_json oci_challenge layer vmm_elf vmm_serial \
+	  vmm_mmio vmm_queue vmm_blk vmm_pmem
 
 bzimage_FUZZ = tests/fuzz/bzimage.c lib/guest/bzimage.c lib/guest/raw.c $(BASE)
 bzimage_FUZZ_LIBS = -larchive
@@ -107,6 +125,15 @@ oci_challenge_FUZZ_LIBS = -lcurl -larchive -ljansson -lcrypto
 layer_FUZZ = tests/fuzz/layer.c $(LAYERS) lib/base/sha256.c \
 	     lib/base/progress.c $(BASE)
 layer_FUZZ_LIBS = -larchive -lisal -lzstd -lcrypto
+
+vmm_elf_FUZZ = tests/fuzz/vmm_elf.c lib/vmm/boot.c lib/vmm/elf.c \
+	       lib/vmm/mem.c lib/vmm/kvm.c $(BASE)
+vmm_serial_FUZZ = tests/fuzz/vmm_serial.c lib/vmm/serial.c $(BASE)
+
+vmm_mmio_FUZZ = tests/fuzz/vmm_mmio.c $(DEVICE)
+vmm_queue_FUZZ = tests/fuzz/vmm_queue.c $(DEVICE)
+vmm_blk_FUZZ = tests/fuzz/vmm_blk.c lib/vmm/virtio/blk.c $(DEVICE)
+vmm_pmem_FUZZ = tests/fuzz/vmm_pmem.c lib/vmm/virtio/pmem.c $(DEVICE)
 
 FUZZ_FLAGS = -g -O1 -fsanitize=fuzzer,address,undefined \
 	     -fno-sanitize-recover=all

@@ -23,6 +23,7 @@
 
 #include "base/err.h"
 #include "vmm/aml.h"
+#include "vmm/boot.h"
 #include "vmm/mem.h"
 
 #define packed __attribute__((packed))
@@ -206,7 +207,7 @@ static void add_sleep(struct aml *a)
 {
 	size_t p;
 
-	aml_name(a, "\\_S5_");
+	aml_name(a, "_S5_");
 	p = aml_begin(a, AML_PACKAGE);
 	aml_byte(a, 4);
 	aml_number(a, LAYOUT_SLEEP_S5);
@@ -265,7 +266,7 @@ static uint64_t add_dsdt(struct aml *a, const struct acpi_spec *s)
 	aml_bytes(a, &h, sizeof(h));
 	add_sleep(a);
 	scope = aml_begin(a, AML_SCOPE);
-	aml_path(a, "\\_SB_");
+	aml_path(a, "_SB_");
 	add_serial(a);
 	for (i = 0; i < s->devices; i++)
 		add_virtio(a, i);
@@ -354,7 +355,7 @@ static void add_all(struct aml *a, const struct acpi_spec *s)
 int acpi_write(const struct mem *m, const struct acpi_spec *s, uint64_t *rsdp,
 	       struct err *e)
 {
-	struct aml a = { .max = LAYOUT_ACPI_END - LAYOUT_ACPI };
+	struct aml a = { .max = BOOT_RESET_VECTOR - LAYOUT_ACPI };
 
 	if (s->vcpus < 1 || s->vcpus > LAYOUT_VCPUS_MAX)
 		return err_set(e, EINVAL,

@@ -86,8 +86,8 @@ void aml_end(struct aml *a, size_t begun)
 
 void aml_path(struct aml *a, const char *path)
 {
-	assert(strlen(path) == 4 || (*path == '\\' && strlen(path) == 5));
-	aml_bytes(a, path, strlen(path));
+	assert(strlen(path) == 4);
+	aml_bytes(a, path, 4);
 }
 
 void aml_name(struct aml *a, const char *path)

@@ -33,7 +33,7 @@ void aml_end(struct aml *a, size_t begun);
 void aml_bytes(struct aml *a, const void *p, size_t n);
 void aml_byte(struct aml *a, uint8_t v);
 
-/* A name where a term wants one: four characters, perhaps with a \ before. */
+/* A name where a term wants one: four characters, in the scope it stands in. */
 void aml_path(struct aml *a, const char *path);
 
 /* Data. */

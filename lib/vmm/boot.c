@@ -65,6 +65,7 @@ static_assert(sizeof(struct start_module) == 32, "start_info.h");
 static_assert(sizeof(struct start_map) == 24, "start_info.h");
 static_assert(LAYOUT_START_INFO + sizeof(struct start_page) <= LAYOUT_CMDLINE,
 	      "the command line comes after it");
+static_assert(BOOT_RESET_VECTOR + 16 == LAYOUT_ACPI_END, "in reserved memory");
 static_assert(BOOT_CMDLINE_MAX <= LAYOUT_CMDLINE_MAX, "there is room for it");
 
 static uint64_t page_up(uint64_t n)
@@ -212,6 +213,31 @@ static int write_info(const struct mem *m, const struct boot_spec *s,
 	return 0;
 }
 
+/* All the BIOS there is: whoever jumps to it wants a reset.  Linux does, unless
+ * its command line says reboot=acpi: with hardware-reduced ACPI it tries EFI
+ * and, where that is missing, goes on here, in real mode; and would run zeros
+ * for ever. */
+static int write_reset(const struct mem *m, struct err *e)
+{
+	/* mov $port, %dx; mov $value, %al; out %al, (%dx); 1: hlt; jmp 1b */
+	static const uint8_t code[] = { 0xba,
+					LAYOUT_PORT_RESET & 0xff,
+					LAYOUT_PORT_RESET >> 8,
+					0xb0,
+					LAYOUT_RESET_VALUE,
+					0xee,
+					0xf4,
+					0xeb,
+					0xfd };
+	void *p = mem_at(m, BOOT_RESET_VECTOR, sizeof(code));
+
+	if (!p)
+		return err_set(e, EFAULT, "there is no memory at %#llx",
+			       BOOT_RESET_VECTOR);
+	memcpy(p, code, sizeof(code));
+	return 0;
+}
+
 static int check_cmdline(const struct boot_spec *s, struct err *e)
 {
 	size_t n = s->cmdline ? strlen(s->cmdline) : 0;
@@ -245,5 +271,7 @@ int boot_load(const struct mem *m, const struct boot_spec *s,
 	if (r == 0 && out->initramfs_size)
 		r = load(m, out->initramfs, s->initramfs, name,
 			 out->initramfs_size, 0, e);
-	return r < 0 ? r : write_info(m, s, out, e);
+	if (r == 0)
+		r = write_info(m, s, out, e);
+	return r < 0 ? r : write_reset(m, e);
 }

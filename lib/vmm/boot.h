@@ -16,6 +16,9 @@ struct mem;
  * without a word. */
 #define BOOT_CMDLINE_MAX 2048
 
+/* Where an x86 processor would look for a BIOS; the ACPI tables end before. */
+#define BOOT_RESET_VECTOR 0xffff0ULL
+
 struct boot_spec {
 	int kernel;		    /* uncompressed ELF file; borrowed */
 	int initramfs;		    /* regular file, borrowed; -1: none */

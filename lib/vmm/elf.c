@@ -29,6 +29,7 @@ int elf_read(int fd, const char *name, void *p, uint64_t n, uint64_t offset,
 	     struct err *e)
 {
 	uint8_t *to = p;
+	unsigned long long at = offset; /* read up to there */
 	uint64_t done = 0;
 
 	if (sum_overflows(offset, n) || offset + n > INT64_MAX)
@@ -37,8 +38,7 @@ int elf_read(int fd, const char *name, void *p, uint64_t n, uint64_t offset,
 			       (unsigned long long)n,
 			       (unsigned long long)offset);
 	while (done < n) {
-		ssize_t r =
-			pread(fd, to + done, n - done, (off_t)(offset + done));
+		ssize_t r = pread(fd, to + done, n - done, (off_t)at);
 
 		if (r < 0 && errno == EINTR)
 			continue;
@@ -48,11 +48,10 @@ int elf_read(int fd, const char *name, void *p, uint64_t n, uint64_t offset,
 			return err_set(e, EBADMSG,
 				       "%s is cut off: it ends at %llu, and "
 				       "%llu bytes at %llu are needed",
-				       name,
-				       (unsigned long long)(offset + done),
-				       (unsigned long long)n,
+				       name, at, (unsigned long long)n,
 				       (unsigned long long)offset);
 		done += (uint64_t)r;
+		at += (uint64_t)r;
 	}
 	return 0;
 }
@@ -226,7 +225,7 @@ static int check_header(const struct elf *x, const Elf64_Ehdr *h, struct err *e)
 
 int elf_open(struct elf *x, int fd, const char *name, struct err *e)
 {
-	Elf64_Phdr ph[ELF_SEGMENTS_MAX];
+	Elf64_Phdr ph[ELF_SEGMENTS_MAX] = { { .p_type = PT_NULL } };
 	Elf64_Ehdr h;
 	unsigned i;
 	int r;

@@ -388,8 +388,22 @@ int jail_enter(const struct jail_spec *s, struct err *e)
 	return 0;
 }
 
+#ifdef __SANITIZE_ADDRESS__
+/* The search for leaks at the end of the process takes ptrace. */
+static bool jailed;
+
+int __lsan_is_turned_off(void);
+int __lsan_is_turned_off(void)
+{
+	return jailed;
+}
+#endif
+
 int jail_thread(enum jail_role role, struct err *e)
 {
+#ifdef __SANITIZE_ADDRESS__
+	jailed = true;
+#endif
 	return seccomp_install(role, e);
 }
 

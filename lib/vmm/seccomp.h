@@ -2,6 +2,9 @@
  *
  * The system calls of each thread of the monitor, and the filter program made
  * of them.
+ *
+ * When a monitor was killed by SIGSYS, the kernel's log has a line "audit:
+ * type=1326 ... syscall=NUMBER" about it: which call it was.
  */
 #ifndef VMM_SECCOMP_H
 #define VMM_SECCOMP_H

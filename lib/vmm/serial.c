@@ -126,7 +126,7 @@ int ring_log_init(struct ring_log *l, int fd, uint64_t limit, struct err *e)
 		return err_sys(e, errno, "cannot use the console's log");
 	/* With O_APPEND, pwrite(2) does not look at its offset. */
 	if ((flags & O_ACCMODE) != O_RDWR || (flags & O_APPEND) ||
-	    limit < 2 * RING_LOG_BUF)
+	    limit < RING_LOG_LIMIT_MIN)
 		return err_set(e, EINVAL,
 			       "the console's log must be open for reading and "
 			       "writing, not appending, and have %d bytes or "

@@ -15,6 +15,7 @@ struct err;
 /* ---- the file ---- */
 
 #define RING_LOG_BUF 4096
+#define RING_LOG_LIMIT_MIN ((uint64_t)2 * RING_LOG_BUF)
 #define RING_LOG_LIMIT ((uint64_t)1 << 20) /* for a console */
 
 /* A text file that keeps the last of what is written to it.  Before it would
@@ -31,7 +32,7 @@ struct ring_log {
 };
 
 /* Append to what is in @fd, a file open for reading and writing, without
- * O_APPEND.  @limit is at least two buffers.  0 or -errno, @e filled. */
+ * O_APPEND.  @limit is at least RING_LOG_LIMIT_MIN.  0 or -errno, @e filled. */
 int ring_log_init(struct ring_log *l, int fd, uint64_t limit, struct err *e);
 
 /* Add a byte; it is in the file after the next newline, at the latest when the

@@ -25,8 +25,16 @@ enum { Q_INFLATE, Q_DEFLATE, Q_REPORT, Q_COUNT };
 #define PAGE ((uint64_t)4096)
 #define BIT(n) (1ULL << (n))
 
-/* Page numbers that are read at a time. */
+/* Page numbers that are read at a time: as many as Linux sends. */
 #define PFNS 256
+
+/* Pages until others have the loop, and of one list at all.  A driver could
+ * make one of 2^30 numbers, which would take us minutes; what is beyond this
+ * it gives up without our taking it, as we may. */
+#define PAGES_MAX 65536
+
+/* Requests until others have the loop. */
+#define BATCH 32
 
 static void give_back(void *p, uint64_t len)
 {
@@ -58,18 +66,22 @@ static int inflate_some(struct balloon *d, const uint32_t *pfn, size_t n)
 	return 0;
 }
 
+/* How many pages were looked at, or -EPROTO. */
 static int inflate(struct balloon *d)
 {
 	uint32_t pfn[PFNS];
-	uint64_t off = 0;
+	int done = 0, r = 0;
 	size_t n;
-	int r = 0;
 
-	while (r == 0 && (n = vq_read(&d->chain, off, pfn, sizeof(pfn))) >= 4) {
-		r = inflate_some(d, pfn, n / 4);
-		off += n;
+	while (r == 0 && done < PAGES_MAX) {
+		n = vq_read(&d->chain, (uint64_t)done * 4, pfn, sizeof(pfn)) /
+		    4;
+		if (n == 0)
+			break;
+		r = inflate_some(d, pfn, n);
+		done += (int)n;
 	}
-	return r;
+	return r < 0 ? r : done;
 }
 
 static int report(struct balloon *d)
@@ -88,7 +100,7 @@ static int report(struct balloon *d)
 static int balloon_queue(struct virtio *v, unsigned q)
 {
 	struct balloon *d = container_of(v, struct balloon, v);
-	int r;
+	int pages = PAGES_MAX, left = BATCH, r;
 
 	while ((r = vq_pop(&v->q[q], &d->chain)) > 0) {
 		if (q == Q_INFLATE)
@@ -100,6 +112,10 @@ static int balloon_queue(struct virtio *v, unsigned q)
 			return r;
 		vq_push(&v->q[q], d->chain.head, 0);
 		virtio_signal(v, q);
+		if (q == Q_INFLATE)
+			pages -= r;
+		if (pages <= 0 || --left == 0)
+			return 1;
 	}
 	return r;
 }

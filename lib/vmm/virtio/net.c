@@ -126,6 +126,7 @@ static void tap_ready(struct watch *w, uint32_t events)
 static int send_packets(struct net *d)
 {
 	struct vq *q = &d->v.q[Q_TX];
+	unsigned left = BATCH;
 	int r;
 
 	while ((r = vq_pop(q, &d->chain)) > 0) {
@@ -140,6 +141,8 @@ static int send_packets(struct net *d)
 			d->tx_packets++;
 		vq_push(q, d->chain.head, 0);
 		virtio_signal(&d->v, Q_TX);
+		if (--left == 0)
+			return 1;
 	}
 	return r;
 }

@@ -14,6 +14,9 @@
 
 #define RNG_MAX 4096
 
+/* Requests until others have the loop. */
+#define BATCH 32
+
 static uint32_t fill(const struct vq_chain *c)
 {
 	uint8_t bytes[RNG_MAX];
@@ -28,6 +31,7 @@ static uint32_t fill(const struct vq_chain *c)
 static int rng_queue(struct virtio *v, unsigned q)
 {
 	struct rng *d = container_of(v, struct rng, v);
+	unsigned left = BATCH;
 	int r;
 
 	while ((r = vq_pop(&v->q[q], &d->chain)) > 0) {
@@ -35,6 +39,8 @@ static int rng_queue(struct virtio *v, unsigned q)
 			return virtio_rule(v, "readable buffer for entropy");
 		vq_push(&v->q[q], d->chain.head, fill(&d->chain));
 		virtio_signal(v, q);
+		if (--left == 0)
+			return 1;
 	}
 	return r;
 }

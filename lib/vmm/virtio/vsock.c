@@ -90,8 +90,6 @@ static void note_credit(struct vsock_conn *c, const struct virtio_vsock_hdr *h)
 	c->peer_alloc = h->buf_alloc;
 	if (c->sent - h->fwd_cnt <= c->sent - c->peer_fwd)
 		c->peer_fwd = h->fwd_cnt;
-	if (conn_credit(c))
-		c->asked = false;
 }
 
 static void hear_data(struct vsock_conn *c, uint32_t len)
@@ -135,11 +133,12 @@ static void hear_shutdown(struct vsock_conn *c, uint32_t flags)
 /* An answer to our request; nothing else can come now. */
 static void hear_answer(struct vsock_conn *c, const struct virtio_vsock_hdr *h)
 {
-	if (c->todo & VSOCK_DO_REQUEST) /* which it never had */
-		vsock_break(c);
-	else if (h->op == VIRTIO_VSOCK_OP_RST)
+	bool never_asked = c->todo & VSOCK_DO_REQUEST;
+
+	if (!never_asked && h->op == VIRTIO_VSOCK_OP_RST)
 		conn_free(c);
-	else if (h->op != VIRTIO_VSOCK_OP_RESPONSE || !conn_opened(c))
+	else if (never_asked || h->op != VIRTIO_VSOCK_OP_RESPONSE ||
+		 !conn_opened(c))
 		vsock_break(c);
 }
 

@@ -86,7 +86,6 @@ struct vsock_conn {
 	bool ring_used; /* since the connection was made */
 	unsigned todo;	/* packets that wait for a buffer: see vsock_rx.c */
 	bool waiting;	/* in the list */
-	bool asked;	/* for credit, since there was some */
 	bool eof;	/* nothing more comes from the client */
 	bool hup;	/* the client has gone */
 	uint32_t host_shut, guest_shut; /* VIRTIO_VSOCK_SHUTDOWN_* */

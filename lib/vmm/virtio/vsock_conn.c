@@ -386,12 +386,10 @@ static void read_line(struct vsock_conn *c)
 static void gone(struct vsock_conn *c)
 {
 	c->hup = true;
-	if (c->phase == VSOCK_DRAINING)
-		conn_free(c);
-	else if (c->phase == VSOCK_OPEN)
+	if (c->phase == VSOCK_OPEN)
 		conn_host_shut(c, VIRTIO_VSOCK_SHUTDOWN_RCV);
-	else if (c->todo & VSOCK_DO_REQUEST) /* the guest knows nothing */
-		conn_free(c);
+	else if (c->phase == VSOCK_DRAINING || (c->todo & VSOCK_DO_REQUEST))
+		conn_free(c); /* of which the guest knows nothing */
 	else
 		vsock_break(c);
 }

@@ -182,10 +182,9 @@ static int send_data(struct vsock_conn *c)
 			at_end(c, false);
 	}
 	c->todo &= ~(unsigned)VSOCK_DO_DATA;
-	if (!c->eof && !c->asked && conn_credit(c) == 0) {
-		c->asked = true;
+	/* Once: with no credit nothing is read, and so we do not come here. */
+	if (!c->eof && conn_credit(c) == 0)
 		c->todo |= VSOCK_DO_ASK;
-	}
 	return 1;
 }
 
