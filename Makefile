@@ -91,8 +91,10 @@ TINY = lib/vmm/kvm.c lib/vmm/tiny.c
 VMM = lib/vmm/kvm.c lib/vmm/cpuid.c lib/vmm/mem.c lib/vmm/vcpu.c lib/vmm/exit.c \
       lib/vmm/vm.c lib/vmm/ctl.c lib/vmm/log.c lib/vmm/boot.c lib/vmm/elf.c \
       lib/vmm/acpi.c lib/vmm/aml.c lib/vmm/serial.c lib/vmm/jail.c \
-      lib/vmm/seccomp.c lib/base/loop.c $(VIRTIO)
-VIRTIO = lib/vmm/virtio/queue.c lib/vmm/virtio/mmio.c lib/vmm/virtio/blk.c \
+      lib/vmm/seccomp.c lib/vmm/state.c lib/vmm/kvm_state.c \
+      lib/vmm/vm_state.c lib/base/loop.c $(VIRTIO)
+VIRTIO = lib/vmm/virtio/queue.c lib/vmm/virtio/mmio.c \
+	 lib/vmm/virtio/state.c lib/vmm/virtio/blk.c \
 	 lib/vmm/virtio/pmem.c lib/vmm/virtio/vsock.c \
 	 lib/vmm/virtio/vsock_conn.c lib/vmm/virtio/vsock_rx.c \
 	 lib/vmm/virtio/rng.c lib/vmm/virtio/balloon.c lib/vmm/virtio/net.c
@@ -127,9 +129,13 @@ VMM_LDFLAGS = $(HOST_LDFLAGS)
 endif
 
 # The agent is built with another compiler and another libc: own objects.
-agent_SRC = agent/main.c agent/boot.c agent/conn.c agent/stream.c \
-	    agent/output.c agent/input.c agent/run.c agent/cgroup.c \
-	    agent/user.c lib/base/loop.c $(WIRE) $(BASE)
+agent_SRC = agent/main.c agent/boot.c agent/boot_host.c agent/boot_sandbox.c \
+	    agent/setup.c agent/status.c agent/env.c agent/conn.c \
+	    agent/stream.c agent/output.c agent/input.c agent/run.c \
+	    agent/cgroup.c agent/user.c agent/pty.c agent/session.c \
+	    agent/session_attach.c agent/session_run.c agent/session_shell.c \
+	    agent/scrollback.c agent/port.c agent/file.c agent/tar.c \
+	    lib/base/loop.c $(WIRE) $(BASE)
 
 # ---- rules ------------------------------------------------------------------
 

@@ -1,53 +1,32 @@
 /* SPDX-License-Identifier: MIT
  *
- * Bringing the guest up: see boot.h.
+ * Bringing the guest up, what the profiles have in common: see boot.h.
  *
- * Two profiles, named by the file /profile of the initramfs.  "host" is the
- * emulated host: its root is the real machine's root file system (virtiofs,
- * read-only) under a tmpfs overlay, and a second virtiofs "share" carries the
- * directories that are shared for writing, with a file "setup" in its root
- * that says where they go.  "sandbox" runs from the initramfs as it is.
- *
- * Nothing here waits for a time: what is not there yet is announced by a
- * uevent of the kernel.
+ * Modules are loaded one after the other.  With threads for those that do not
+ * need each other, five of two dozen would remain that wait for one another's
+ * mutex in the kernel anyway; and a machine boots once for an image, while all
+ * its sandboxes are copies of that one.
  */
 #include "agent/boot.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <net/if.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/boot_internal.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/io.h"
 #include "base/str.h"
-
-#define PORT_NAME "iso.agent"
-#define NEW_ROOT "/newroot"
-#define SHARE "/run/iso/share"
-
-struct mount_rule {
-	const char *type;
-	const char *source;
-	const char *target;
-	unsigned long flags;
-	const char *data;
-	bool optional; /* the kernel may lack it */
-};
-
-#define NODEVEXEC (MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
 static const struct mount_rule early_mounts[] = {
 	{ "devtmpfs", "dev", "/dev", MS_NOSUID, "mode=755", false },
@@ -55,13 +34,8 @@ static const struct mount_rule early_mounts[] = {
 	{ "sysfs", "sys", "/sys", NODEVEXEC, NULL, false },
 };
 
-static const struct mount_rule host_root[] = {
-	{ "virtiofs", "root", "/lower", MS_RDONLY, NULL, false },
-	{ "tmpfs", "upper", "/upper", 0, "mode=755", false },
-};
-
 /* In the new root. */
-static const struct mount_rule late_mounts[] = {
+static const struct mount_rule usual_mounts[] = {
 	{ "proc", "proc", "/proc", NODEVEXEC, NULL, false },
 	{ "sysfs", "sys", "/sys", NODEVEXEC, NULL, false },
 	{ "cgroup2", "cgroup2", "/sys/fs/cgroup", NODEVEXEC, NULL, true },
@@ -69,11 +43,10 @@ static const struct mount_rule late_mounts[] = {
 	  "mode=620,gid=5,ptmxmode=666", false },
 	{ "tmpfs", "shm", "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777",
 	  false },
-	{ "tmpfs", "run", "/run", MS_NOSUID | MS_NODEV, "mode=755", false },
-	{ "tmpfs", "tmp", "/tmp", MS_NOSUID | MS_NODEV, "mode=1777", false },
+	{ "mqueue", "mqueue", "/dev/mqueue", NODEVEXEC, NULL, true },
 };
 
-static int mount_rule(const struct mount_rule *m, struct err *e)
+int boot_mount(const struct mount_rule *m, struct err *e)
 {
 	int r = io_mkdirs(m->target, 0755, e);
 
@@ -85,14 +58,19 @@ static int mount_rule(const struct mount_rule *m, struct err *e)
 	return err_sys(e, errno, "cannot mount %s on %s", m->type, m->target);
 }
 
-static int mount_rules(const struct mount_rule *m, size_t n, struct err *e)
+int boot_mounts(const struct mount_rule *m, size_t n, struct err *e)
 {
 	int r = 0;
 	size_t i;
 
 	for (i = 0; r == 0 && i < n; i++)
-		r = mount_rule(&m[i], e);
+		r = boot_mount(&m[i], e);
 	return r;
+}
+
+int boot_mount_usual(struct err *e)
+{
+	return boot_mounts(usual_mounts, ARRAY_SIZE(usual_mounts), e);
 }
 
 /* ---- modules ---- */
@@ -146,76 +124,42 @@ static int uevent_socket(struct err *e)
 	return fd;
 }
 
-/* Try @find until it has a descriptor, between tries waiting for the kernel to
- * announce another device on @uevents. */
-static int await_device(int uevents, int (*find)(void), const char *what,
-			struct err *e)
+int boot_await(int uevents, int (*find)(void), const char *what, struct err *e)
 {
 	char event[4096];
-	int fd;
+	int r;
 
-	while ((fd = find()) == -ENOENT) {
+	while ((r = find()) == -ENOENT) {
 		if (recv(uevents, event, sizeof(event), 0) < 0 &&
 		    errno != EINTR && errno != ENOBUFS)
 			return err_sys(e, errno, "cannot wait for %s", what);
 	}
-	return fd < 0 ? err_sys(e, -fd, "cannot open %s", what) : fd;
+	return r < 0 ? err_sys(e, -r, "cannot open %s", what) : r;
 }
 
-static bool port_is_ours(const char *dev)
+void boot_link_up(const char *name)
 {
-	buf_auto struct buf b = BUF_INIT_MAX(256);
-	mem_auto char *path =
-		str_printf("/sys/class/virtio-ports/%s/name", dev);
+	struct ifreq ifr = { .ifr_flags = 0 };
+	fd_auto int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-	return path && io_read_line(AT_FDCWD, path, &b, NULL) == 0 &&
-	       str_eq((struct str){ (char *)b.data, b.len }, STR(PORT_NAME));
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &ifr) < 0)
+		return;
+	ifr.ifr_flags |= IFF_UP;
+	ioctl(fd, SIOCSIFFLAGS, &ifr);
 }
 
-static int find_port(void)
+/* ---- the root ---- */
+
+int boot_overlay(const char *options, struct err *e)
 {
-	DIR *dir = opendir("/sys/class/virtio-ports");
-	struct dirent *d;
-	int fd = -ENOENT;
-
-	while (fd == -ENOENT && dir && (d = readdir(dir))) {
-		mem_auto char *path = str_path("/dev", d->d_name);
-
-		if (d->d_name[0] == '.' || !port_is_ours(d->d_name) || !path)
-			continue;
-		fd = open(path, O_RDWR | O_CLOEXEC);
-		if (fd < 0)
-			fd = -errno;
-	}
-	if (dir)
-		closedir(dir);
-	return fd;
-}
-
-int boot_early(struct err *e)
-{
-	fd_auto int uevents = -1;
-	int r = mount_rules(early_mounts, ARRAY_SIZE(early_mounts), e);
-
-	if (r < 0)
-		return r;
-	uevents = uevent_socket(e);
-	if (uevents < 0)
-		return uevents;
-	r = load_modules(e);
-	if (r < 0)
-		return r;
-	return await_device(uevents, find_port, "the port " PORT_NAME, e);
-}
-
-/* ---- the root of the emulated host ---- */
-
-static int overlay(struct err *e)
-{
-	static const char opts[] =
-		"lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work";
+	mem_auto char *opts = str_printf("lowerdir=/lower,upperdir=/upper/data,"
+					 "workdir=/upper/work%s",
+					 options);
 	int r = io_mkdirs("/upper/data", 0755, e);
 
+	if (!opts)
+		return err_sys(e, ENOMEM, "cannot mount overlay");
 	if (r == 0)
 		r = io_mkdirs("/upper/work", 0755, e);
 	if (r == 0)
@@ -225,9 +169,9 @@ static int overlay(struct err *e)
 	return r;
 }
 
-/* Make NEW_ROOT "/".  The initramfs stays behind, empty but for the agent:
- * it cannot be unmounted. */
-static int switch_root(struct err *e)
+/* The initramfs stays behind, empty but for the agent and its busybox: it
+ * cannot be unmounted. */
+int boot_switch_root(struct err *e)
 {
 	int r = io_mkdirs(NEW_ROOT "/dev", 0755, e);
 
@@ -241,118 +185,47 @@ static int switch_root(struct err *e)
 	return 0;
 }
 
-/* Something to mount on: a directory, or a file when @like is one. */
-static int make_target(const char *target, const char *like, struct err *e)
+/* ---- both ---- */
+
+static int read_profile(struct boot *b, struct err *e)
 {
-	struct stat st;
-	fd_auto int fd = -1;
+	buf_auto struct buf name = BUF_INIT_MAX(64);
+	int r = io_read_line(AT_FDCWD, "/profile", &name, e);
+	struct str s = { (char *)name.data, name.len };
 
-	if (!like || stat(like, &st) < 0 || S_ISDIR(st.st_mode))
-		return io_mkdirs(target, 0755, e);
-	fd = open(target, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-	return fd < 0 ? err_sys(e, errno, "cannot create %s", target) : 0;
-}
-
-/* One line of the setup file:
- *	hostname	NAME
- *	bind		SOURCE	TARGET
- *	xfs		DEVICE	TARGET
- * SOURCE is relative to the share, or absolute in the new root. */
-static int setup_line(struct str line, struct err *e)
-{
-	struct str verb = str_cut(&line, '\t');
-	mem_auto char *what = str_dup(str_cut(&line, '\t'));
-	mem_auto char *target = str_dup(line);
-	mem_auto char *from = NULL;
-	int r;
-
-	if (str_eq(verb, STR("hostname")))
-		return sethostname(what, strlen(what)) < 0 ?
-			       err_sys(e, errno, "hostname '%s'", what) :
-			       0;
-	if (!what || !target || target[0] != '/')
-		return err_set(e, EINVAL, "setup: bad line '%.*s'",
-			       STR_ARG(verb));
-	if (str_eq(verb, STR("xfs"))) {
-		r = io_mkdirs(target, 0755, e);
-		if (r == 0 && mount(what, target, "xfs", 0, "discard") < 0)
-			r = err_sys(e, errno, "cannot mount XFS on %s", target);
-		return r;
-	}
-	from = *what == '/' ? str_dup(str_of(what)) : str_path(SHARE, what);
-	if (!str_eq(verb, STR("bind")) || !from)
-		return err_set(e, EINVAL, "setup: unknown verb '%.*s'",
-			       STR_ARG(verb));
-	r = make_target(target, from, e);
-	if (r == 0 && mount(from, target, NULL, MS_BIND, NULL) < 0)
-		r = err_sys(e, errno, "cannot bind %s on %s", from, target);
+	b->sandbox = r == 0 && str_eq(s, STR("sandbox"));
+	if (r == 0 && !b->sandbox && !str_eq(s, STR("host")))
+		r = err_set(e, EINVAL, "unknown profile '%.*s'", STR_ARG(s));
 	return r;
 }
 
-static int run_setup(struct err *e)
+int boot_early(struct boot *b, struct err *e)
 {
-	buf_auto struct buf b = BUF_INIT_MAX(65536);
-	struct str text, line;
-	int r = io_read_file(AT_FDCWD, SHARE "/setup", &b, e);
-
-	text = (struct str){ (char *)b.data, b.len };
-	while (r == 0 && text.p) {
-		line = str_cut(&text, '\n');
-		if (line.len)
-			r = setup_line(line, e);
-	}
-	return r;
-}
-
-static void loopback_up(void)
-{
-	struct ifreq ifr = { .ifr_name = "lo" };
-	fd_auto int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &ifr) < 0)
-		return;
-	ifr.ifr_flags |= IFF_UP;
-	ioctl(fd, SIOCSIFFLAGS, &ifr);
-}
-
-static int host_up(struct err *e)
-{
-	static const struct mount_rule share = {
-		"virtiofs", "share", SHARE, 0, NULL, false,
-	};
-	int r = mount_rules(host_root, ARRAY_SIZE(host_root), e);
-
-	if (r == 0)
-		r = overlay(e);
-	if (r == 0)
-		r = switch_root(e);
-	if (r == 0)
-		r = mount_rules(late_mounts, ARRAY_SIZE(late_mounts), e);
-	if (r == 0)
-		r = mount_rule(&share, e);
-	if (r == 0)
-		r = run_setup(e);
-	if (r < 0)
-		return r;
-	/* Whoever may run commands here may use them with KVM. */
-	chmod("/dev/kvm", 0666);
-	return 0;
-}
-
-int boot_root(struct err *e)
-{
-	buf_auto struct buf b = BUF_INIT_MAX(64);
-	int r = io_read_line(AT_FDCWD, "/profile", &b, e);
+	int r = boot_mounts(early_mounts, ARRAY_SIZE(early_mounts), e);
 
 	if (r < 0)
 		return r;
-	if (str_eq((struct str){ (char *)b.data, b.len }, STR("host")))
-		r = host_up(e);
-	else
-		r = mount_rules(late_mounts + 2, ARRAY_SIZE(late_mounts) - 2,
-				e);
+	b->uevents = uevent_socket(e);
+	if (b->uevents < 0)
+		return b->uevents;
+	r = load_modules(e);
+	if (r < 0)
+		return r;
+	r = read_profile(b, e);
+	if (r < 0 || b->sandbox)
+		return r;
+	b->port = boot_host_port(b->uevents, e);
+	return b->port < 0 ? b->port : 0;
+}
+
+int boot_root(struct boot *b, struct err *e)
+{
+	int r = b->sandbox ? boot_sandbox_root(b->uevents, e) :
+			     boot_host_root(e);
+
+	fd_close(&b->uevents);
 	if (r == 0)
-		loopback_up();
+		boot_link_up("lo");
 	return r;
 }
 

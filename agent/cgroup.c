@@ -5,11 +5,20 @@
  * It is what makes "kill it all" mean all: a process can leave its process
  * group and its session, and be somebody else's child, but not its cgroup
  * unless it is root and moves itself on purpose.
+ *
+ * In a sandbox they are all below one, "user", which has a bit less memory than
+ * there is: when it is used up the kernel kills one of them, and not only the
+ * agent, which as the first process it spares anyway, but also the kernel's own
+ * allocations are left in peace.  The commands' own cgroups have no
+ * controllers: a memory controller each would double the time that a command
+ * takes to start, for limits that nobody sets.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "agent/server.h"
@@ -17,6 +26,8 @@
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
 #define CGROUP_DIR "command."
+#define AGENT_MEMORY "16M" /* that reclaim leaves to it */
+#define RESERVE_MAX (64ULL << 20)
 
 static int root = -1;
 static uint64_t last_id;
@@ -29,9 +40,66 @@ void cgroup_init(void)
 {
 	fd_auto int fd = open(CGROUP_ROOT, O_DIRECTORY | O_CLOEXEC);
 
+	if (root >= 0)
+		return;
 	if (fd >= 0 && faccessat(fd, "cgroup.procs", W_OK, 0) == 0 &&
 	    getpid() == 1)
 		root = fd_steal(&fd);
+}
+
+/* Write @text to @name below @dir.  What a kernel lacks is done without. */
+static void put(int dir, const char *name, const char *text)
+{
+	fd_auto int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0)
+		(void)!write(fd, text, strlen(text));
+}
+
+/* Of what is free now, before any command runs, all but a part for the kernel
+ * and the agent: a tenth in a small machine, what a few hundred streams may
+ * take in a large one. */
+static unsigned long long user_memory(void)
+{
+	struct sysinfo si;
+	unsigned long long unused, reserve;
+
+	sysinfo(&si);
+	unused = (unsigned long long)si.freeram * si.mem_unit;
+	reserve = unused / 10;
+	if (reserve > RESERVE_MAX)
+		reserve = RESERVE_MAX;
+	return unused - reserve;
+}
+
+void cgroup_confine(void)
+{
+	static const char *const controllers[] = { "+memory", "+pids", "+cpu",
+						   "+io" };
+	fd_auto int top = open(CGROUP_ROOT, O_DIRECTORY | O_CLOEXEC);
+	fd_auto int user = -1;
+	char max[32];
+	size_t i;
+
+	if (top < 0 || mkdirat(top, "agent", 0755) < 0 ||
+	    mkdirat(top, "user", 0755) < 0)
+		return;
+	user = openat(top, "user", O_DIRECTORY | O_CLOEXEC);
+	put(top, "agent/cgroup.procs", "1");
+	for (i = 0; i < ARRAY_SIZE(controllers); i++)
+		put(top, "cgroup.subtree_control", controllers[i]);
+	put(top, "agent/memory.min", AGENT_MEMORY);
+	snprintf(max, sizeof(max), "%llu", user_memory());
+	if (user >= 0)
+		put(user, "memory.max", max);
+	if (user >= 0)
+		root = fd_steal(&user);
+}
+
+void cgroup_thaw(void)
+{
+	if (root >= 0)
+		put(root, "cgroup.freeze", "0");
 }
 
 uint64_t cgroup_make(int *fd)

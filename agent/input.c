@@ -29,20 +29,10 @@ static void in_closed(struct stream *s)
 	s->in_eof = true;
 }
 
-void in_end(struct stream *s)
+void in_push(struct stream *s)
 {
-	static const char eot = 4;
-
-	/* A terminal has no end; its users type one. */
-	if (s->tty && s->in_w.fd >= 0)
-		(void)!write(s->in_w.fd, &eot, 1);
-	else
-		loop_close(&s->in_w);
-}
-
-/* Hand over what is buffered, as far as the command takes it. */
-static void in_push(struct stream *s)
-{
+	if (s->in_wait)
+		return;
 	while (s->in.len && s->in_w.fd >= 0) {
 		ssize_t n = write(s->in_w.fd, s->in.data, s->in.len);
 
@@ -59,17 +49,19 @@ static void in_push(struct stream *s)
 	}
 	loop_arm(&s->in_w, s->in.len ? EPOLLOUT : 0);
 	if (s->in_eof && s->in.len == 0)
-		in_end(s);
+		s->ops->in_end(s);
 	in_credit(s);
 }
 
-static void in_ready(struct watch *w, uint32_t events)
+void in_ready(struct watch *w, uint32_t events)
 {
 	struct stream *s = container_of(w, struct stream, in_w);
 	struct conn *c = s->conn;
 
 	(void)events;
 	in_push(s);
+	if (s->ops->settle)
+		s->ops->settle(s);
 	if (c)
 		conn_flush(c);
 }
@@ -81,6 +73,8 @@ int in_data(struct stream *s, const struct wire_frame *f, struct err *e)
 		return 0;
 	if (buf_add(&s->in, f->data, f->len) < 0)
 		return err_sys(e, ENOMEM, "cannot keep input");
+	if (s->ops->input)
+		s->ops->input(s, f->data, f->len);
 	in_push(s);
 	return 0;
 }

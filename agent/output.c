@@ -20,6 +20,24 @@ void out_close(struct stream *s, int i)
 		 NULL, 0);
 }
 
+void out_discard(struct stream *s, int i)
+{
+	s->out[i].discard = true;
+	loop_arm(&s->out[i].w, EPOLLIN);
+}
+
+/* Nobody wants it, but whoever writes is not to notice. */
+static void throw_away(struct stream *s, struct out_chan *o)
+{
+	static uint8_t nowhere[65536];
+	ssize_t n = read(o->w.fd, nowhere, sizeof(nowhere));
+
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		loop_close(&o->w);
+	else if (n > 0 && o->broken && s->ops->unheard)
+		s->ops->unheard(s);
+}
+
 /* Read one frame's worth straight into the connection's buffer.  True when
  * more may be there. */
 bool out_pump(struct stream *s, int i)
@@ -68,7 +86,7 @@ bool out_pump(struct stream *s, int i)
 	return true;
 }
 
-static void send_exit(struct stream *s)
+void out_exit(struct stream *s)
 {
 	struct wire_exit x = {
 		.signaled = WIFSIGNALED(s->status),
@@ -92,7 +110,7 @@ void out_drain(struct stream *s)
 	int i;
 
 	for (i = 0; i < 2; i++) {
-		if (!s->conn || s->reset)
+		if (!s->conn || s->reset || s->out[i].discard)
 			out_close(s, i);
 		while (out_pump(s, i))
 			;
@@ -100,7 +118,7 @@ void out_drain(struct stream *s)
 	if (s->out[0].w.fd >= 0 || s->out[1].w.fd >= 0)
 		return;
 	if (s->conn)
-		send_exit(s);
+		out_exit(s);
 	stream_free(s);
 }
 
@@ -108,10 +126,16 @@ static void out_ready(struct stream *s, int i)
 {
 	struct conn *c = s->conn;
 
-	out_pump(s, i);
+	if (s->out[i].discard)
+		throw_away(s, &s->out[i]);
+	else
+		out_pump(s, i);
 	if (s->state == STREAM_EXITED)
 		out_drain(s);
-	conn_flush(c);
+	else if (s->ops->settle)
+		s->ops->settle(s);
+	if (c)
+		conn_flush(c);
 }
 
 static void stdout_ready(struct watch *w, uint32_t events)

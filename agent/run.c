@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * Starting a stream's command: see server.h.
+ * Starting what a stream asks for: see server.h.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <sys/ioctl.h>
-#include <termios.h>
 #include <unistd.h>
 
+#include "agent/env.h"
+#include "agent/file.h"
+#include "agent/port.h"
+#include "agent/pty.h"
 #include "agent/server.h"
+#include "agent/session.h"
+#include "agent/setup.h"
 #include "agent/user.h"
 #include "base/err.h"
 #include "base/fd.h"
@@ -56,19 +59,11 @@ static int make_pipes(struct stdio *io, struct err *e)
 static int make_tty(struct stdio *io, const struct wire_winsize *w,
 		    struct err *e)
 {
-	struct winsize ws = { .ws_row = w->rows,
-			      .ws_col = w->cols,
-			      .ws_xpixel = w->xpixel,
-			      .ws_ypixel = w->ypixel };
-	fd_auto int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-	fd_auto int slave = -1;
+	fd_auto int master = -1, slave = -1;
+	int r = pty_open(&master, &slave, w, e);
 
-	if (master < 0 || unlockpt(master) < 0)
-		return err_sys(e, errno, "cannot make a terminal");
-	/* Not by name: /dev/pts of this root may be another one. */
-	slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (slave < 0 || ioctl(master, TIOCSWINSZ, &ws) < 0)
-		return err_sys(e, errno, "cannot make a terminal");
+	if (r < 0)
+		return r;
 	/* Reading and writing are watched apart, so each has a descriptor. */
 	io->in[0] = fcntl(master, F_DUPFD_CLOEXEC, 0);
 	io->in[1] = fcntl(slave, F_DUPFD_CLOEXEC, 0);
@@ -80,16 +75,20 @@ static int make_tty(struct stdio *io, const struct wire_winsize *w,
 	return 0;
 }
 
-/* Who the command runs as: numbers from the client, a name looked up here, or
- * the agent's own user. */
-static int find_user(const struct wire_exec *x, struct user *u, bool *have,
-		     struct err *e)
+/* Numbers from the client, a name looked up here, the image's user, or the
+ * agent's own. */
+int run_user(const struct wire_request *x, struct user *u, bool *have,
+	     struct err *e)
 {
+	const struct wire_request *image = setup_last();
+	const char *name = x->user;
 	size_t i;
 
-	*have = x->user || x->has_cred;
-	if (x->user)
-		return user_lookup(x->user, u, e);
+	if (!name && !x->has_cred && image)
+		name = image->user;
+	*have = name || x->has_cred;
+	if (name)
+		return user_lookup(name, u, e);
 	if (!x->has_cred)
 		return 0;
 	u->uid = x->uid;
@@ -100,41 +99,55 @@ static int find_user(const struct wire_exec *x, struct user *u, bool *have,
 	return 0;
 }
 
-static int spawn(struct stream *s, const struct wire_exec *x,
-		 const struct stdio *io, struct err *e)
+static const char *directory(const struct wire_request *x)
+{
+	const struct wire_request *image = setup_last();
+
+	if (x->cwd)
+		return x->cwd;
+	return image && image->cwd ? image->cwd : "/";
+}
+
+pid_t run_spawn(const struct wire_request *x, const int fds[static 3],
+		bool ctty, uint64_t *cgroup, struct err *e)
 {
 	struct proc_spec spec = PROC_SPEC_INIT;
+	env_auto struct env env = ENV_INIT;
 	struct proc p = PROC_INIT;
 	struct proc_cred cred;
-	struct user u;
+	struct user u = { .uid = geteuid() };
 	bool have;
-	fd_auto int cgroup = -1;
-	int r = find_user(x, &u, &have, e);
+	fd_auto int dir = -1;
+	int r = run_user(x, &u, &have, e);
 
+	if (r == 0)
+		r = env_make(&env, x, u.uid, ctty, e);
 	if (r < 0)
 		return r;
 	if (have) {
 		cred = (struct proc_cred){ u.uid, u.gid, u.groups, u.ngroups };
 		spec.cred = &cred;
 	}
-	s->cgroup = cgroup_make(&cgroup);
+	*cgroup = cgroup_make(&dir);
 	spec.argv = x->argv;
-	spec.envp = x->envp;
-	spec.cwd = x->cwd ? x->cwd : "/";
-	spec.in = io->in[1];
-	spec.out = io->out[1];
-	spec.err = io->err[1];
-	spec.cgroup = cgroup;
+	spec.envp = env.v;
+	spec.cwd = directory(x);
+	spec.in = fds[0];
+	spec.out = fds[1];
+	spec.err = fds[2];
+	spec.cgroup = dir;
 	spec.umask = x->umask;
 	spec.session = true;
-	spec.ctty = x->tty;
+	spec.ctty = ctty;
 	r = proc_spawn(&p, &spec, e);
-	if (r < 0)
+	if (r < 0) {
+		cgroup_release(*cgroup);
+		*cgroup = 0;
 		return r;
-	s->pid = p.pid;
+	}
 	/* SIGCHLD tells of the end: the agent reaps strangers' children too. */
 	fd_close(&p.pidfd);
-	return 0;
+	return p.pid;
 }
 
 /* Take over the agent's ends of @io. */
@@ -156,23 +169,74 @@ static int adopt(struct stream *s, struct stdio *io, struct err *e)
 	return r < 0 ? err_sys(e, -r, "cannot watch the command") : 0;
 }
 
-int run_start(struct stream *s, struct err *e)
+/* @x as a process on pipes, or on a terminal. */
+static int run_command(struct stream *s, const struct wire_request *x,
+		       struct err *e)
 {
-	wire_exec_auto struct wire_exec x = WIRE_EXEC_INIT;
 	stdio_auto struct stdio io = STDIO_INIT;
-	int r = wire_exec_decode(&x, s->request.data, s->request.len, e);
+	int r;
 
-	if (r < 0)
-		return r;
-	s->tty = x.tty;
-	r = x.tty ? make_tty(&io, &x.winsize, e) : make_pipes(&io, e);
+	s->tty = x->tty;
+	s->detach = x->flags & WIRE_FLAG_DETACH;
+	r = x->tty ? make_tty(&io, &x->winsize, e) : make_pipes(&io, e);
 	if (r == 0)
 		r = adopt(s, &io, e);
-	if (r == 0)
-		r = spawn(s, &x, &io, e);
-	if (r < 0 && s->cgroup) {
-		cgroup_release(s->cgroup);
-		s->cgroup = 0;
+	if (r < 0)
+		return r;
+	r = run_spawn(x, (const int[]){ io.in[1], io.out[1], io.err[1] },
+		      x->tty, &s->cgroup, e);
+	if (r < 0)
+		return r;
+	s->pid = r;
+	return RUN_STARTED;
+}
+
+static int run_setup(struct stream *s, const struct wire_request *x,
+		     struct err *e)
+{
+	int r = setup_apply(x, s->request.data, s->request.len, e);
+
+	return r < 0 ? r : RUN_DONE;
+}
+
+static int run_file(struct stream *s, const struct wire_request *x,
+		    struct err *e)
+{
+	struct file_call call;
+	struct wire_request as_command = *x;
+
+	file_call(&call, x);
+	as_command.argv = call.argv;
+	as_command.argc = call.argc;
+	as_command.flags = 0;
+	/* Where the image starts commands may be closed to this user. */
+	if (x->path[0] == '/')
+		as_command.cwd = "/";
+	return run_command(s, &as_command, e);
+}
+
+int run_start(struct stream *s, struct err *e)
+{
+	wire_request_auto struct wire_request x = WIRE_REQUEST_INIT;
+	int r = wire_request_decode(&x, s->request.data, s->request.len, e);
+
+	if (r == 0 && x.op != WIRE_OP_SETUP)
+		r = setup_check(e);
+	if (r < 0)
+		return r;
+	switch (x.op) {
+	case WIRE_OP_EXEC:
+		return run_command(s, &x, e);
+	case WIRE_OP_SETUP:
+		return run_setup(s, &x, e);
+	case WIRE_OP_SESSION:
+		return session_start(s, &x, e);
+	case WIRE_OP_FILE:
+		return run_file(s, &x, e);
+	case WIRE_OP_PORT:
+		return port_start(s, &x, e);
+	case WIRE_OP_COUNT:
+		break;
 	}
-	return r;
+	return err_set(e, EPROTO, "request for unknown operation %u", x.op);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Streams of the agent: one command each.  See server.h.
+ * Streams of the agent: one command each, or what else was asked for.  See
+ * server.h.
  *
  * A stream ends with exactly one of FAILED and EXIT from the agent, after
  * which its number means nothing: frames that cross it on the way are ignored,
@@ -16,11 +17,14 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "agent/pty.h"
 #include "agent/server.h"
+#include "agent/session.h"
 #include "base/err.h"
 #include "base/fd.h"
 
 static struct stream streams[STREAMS_MAX];
+static const struct stream_ops command_ops;
 
 static struct stream *stream_find(struct conn *c, uint32_t id)
 {
@@ -50,6 +54,7 @@ static struct stream *stream_new(struct conn *c, uint32_t id)
 		.id = id,
 		.request = BUF_INIT_MAX(WIRE_REQUEST_MAX),
 		.flow = WIRE_FLOW_INIT,
+		.ops = &command_ops,
 	};
 	in_init(s);
 	out_init(s);
@@ -67,11 +72,83 @@ void stream_free(struct stream *s)
 	s->state = STREAM_FREE;
 }
 
-static void stream_kill(struct stream *s)
+void stream_fail(struct stream *s, const struct err *why)
 {
-	if (s->state == STREAM_RUNNING && !cgroup_kill(s->cgroup))
+	wire_put_error(&s->conn->out, s->id, why);
+	stream_free(s);
+}
+
+/* ---- a command on pipes or a terminal ---- */
+
+static void command_in_end(struct stream *s)
+{
+	static const char eot = 4;
+
+	/* A terminal has no end; its users type one. */
+	if (s->tty && s->in_w.fd >= 0)
+		(void)!write(s->in_w.fd, &eot, 1);
+	else
+		loop_close(&s->in_w);
+}
+
+static void command_more(struct stream *s, int i)
+{
+	loop_arm(&s->out[i].w, EPOLLIN);
+}
+
+/* The command's next write gets SIGPIPE, as it would at home; a terminal that
+ * nobody looks at any more hangs up. */
+static void command_unwanted(struct stream *s, int i)
+{
+	loop_close(&s->out[i].w);
+	if (s->tty)
+		loop_close(&s->in_w);
+}
+
+static void command_signal(struct stream *s, int sig)
+{
+	kill(-s->pid, sig);
+}
+
+static void command_kill(struct stream *s)
+{
+	if (!cgroup_kill(s->cgroup))
 		kill(-s->pid, SIGKILL);
 }
+
+static void command_reset(struct stream *s)
+{
+	s->reset = true;
+	loop_close(&s->in_w);
+	command_kill(s);
+	out_close(s, 0);
+	out_close(s, 1);
+}
+
+static bool command_lost(struct stream *s)
+{
+	if (s->detach) {
+		stream_leave_alone(s);
+		return false;
+	}
+	command_kill(s);
+	loop_close(&s->in_w);
+	out_close(s, 0);
+	out_close(s, 1);
+	/* It is freed when its process is reaped. */
+	return false;
+}
+
+static const struct stream_ops command_ops = {
+	.in_end = command_in_end,
+	.more = command_more,
+	.unwanted = command_unwanted,
+	.signal = command_signal,
+	.reset = command_reset,
+	.lost = command_lost,
+};
+
+/* ---- all of them ---- */
 
 void stream_resume_all(struct conn *c, const struct stream *first)
 {
@@ -83,27 +160,8 @@ void stream_resume_all(struct conn *c, const struct stream *first)
 
 		if (s->state < STREAM_RUNNING || s->conn != c)
 			continue;
-		for (ch = 0; ch < 2; ch++)
-			loop_arm(&s->out[ch].w, EPOLLIN);
-		if (s->state == STREAM_EXITED)
-			out_drain(s);
-	}
-}
-
-static void on_eof(struct stream *s, const struct wire_frame *f)
-{
-	if (f->channel == WIRE_STDIN) {
-		if (s->in_eof)
-			return;
-		s->in_eof = true;
-		if (s->in.len == 0)
-			in_end(s);
-	} else {
-		/* The command's next write gets SIGPIPE, as it would at home;
-		 * a terminal that nobody looks at any more hangs up. */
-		loop_close(&s->out[f->channel - WIRE_STDOUT].w);
-		if (s->tty)
-			loop_close(&s->in_w);
+		for (ch = 0; s->state == STREAM_RUNNING && ch < 2; ch++)
+			s->ops->more(s, ch);
 		if (s->state == STREAM_EXITED)
 			out_drain(s);
 	}
@@ -111,35 +169,44 @@ static void on_eof(struct stream *s, const struct wire_frame *f)
 
 /* ---- frames ---- */
 
+static void on_eof(struct stream *s, const struct wire_frame *f)
+{
+	int i = f->channel - WIRE_STDOUT;
+
+	if (f->channel == WIRE_STDIN) {
+		if (s->in_eof)
+			return;
+		s->in_eof = true;
+		in_push(s);
+	} else if (s->state == STREAM_EXITED) {
+		loop_close(&s->out[i].w);
+		out_drain(s);
+	} else {
+		s->ops->unwanted(s, i);
+	}
+}
+
 static void on_credit(struct stream *s, const struct wire_frame *f)
 {
 	if (s->state == STREAM_EXITED)
 		out_drain(s);
 	else
-		loop_arm(&s->out[f->channel - WIRE_STDOUT].w, EPOLLIN);
+		s->ops->more(s, f->channel - WIRE_STDOUT);
 }
 
 static void on_signal(struct stream *s, uint32_t sig)
 {
 	if (sig > 0 && sig < NSIG && s->state == STREAM_RUNNING)
-		kill(-s->pid, (int)sig);
+		s->ops->signal(s, (int)sig);
 }
 
 static void on_winsize(struct stream *s, const uint8_t *p)
 {
 	struct wire_winsize w;
-	struct winsize ws;
 
 	wire_get_winsize(p, &w);
-	ws = (struct winsize){ w.rows, w.cols, w.xpixel, w.ypixel };
 	if (s->tty && s->in_w.fd >= 0)
-		ioctl(s->in_w.fd, TIOCSWINSZ, &ws);
-}
-
-static void fail(struct stream *s, const struct err *why)
-{
-	wire_put_error(&s->conn->out, s->id, why);
-	stream_free(s);
+		pty_resize(s->in_w.fd, &w);
 }
 
 static void on_reset(struct stream *s)
@@ -148,18 +215,14 @@ static void on_reset(struct stream *s)
 
 	if (s->state == STREAM_OPENING) {
 		err_set(&e, ECANCELED, "taken back");
-		fail(s, &e);
-		return;
-	}
-	s->reset = true;
-	loop_close(&s->in_w);
-	if (s->state == STREAM_EXITED) {
+		stream_fail(s, &e);
+	} else if (s->state == STREAM_EXITED) {
+		s->reset = true;
+		loop_close(&s->in_w);
 		out_drain(s);
-		return;
+	} else {
+		s->ops->reset(s);
 	}
-	stream_kill(s);
-	out_close(s, 0);
-	out_close(s, 1);
 }
 
 /* The first piece of a request.  NULL: refused, the peer is told. */
@@ -180,22 +243,30 @@ static struct stream *on_new(struct conn *c, const struct wire_frame *f)
 static void on_open(struct stream *s, const struct wire_frame *f)
 {
 	struct err why = ERR_INIT;
+	int r;
 
 	if (buf_add(&s->request, f->data, f->len) < 0) {
 		err_set(&why, E2BIG, "request longer than %u bytes",
 			WIRE_REQUEST_MAX);
-		fail(s, &why);
+		stream_fail(s, &why);
 		return;
 	}
 	if (!s->flow.opened)
 		return;
-	if (run_start(s, &why) < 0) {
-		fail(s, &why);
+	r = run_start(s, &why);
+	if (r < 0) {
+		stream_fail(s, &why);
 		return;
 	}
 	s->state = STREAM_RUNNING;
 	buf_free(&s->request);
+	if (r == RUN_LATER)
+		return;
 	wire_put_u32(&s->conn->out, WIRE_STARTED, 0, s->id, (uint32_t)s->pid);
+	if (r == RUN_DONE)
+		stream_ended(s, 0);
+	else
+		s->ops->more(s, 0);
 }
 
 static int dispatch(struct stream *s, const struct wire_frame *f, struct err *e)
@@ -232,7 +303,11 @@ int stream_frame(struct conn *c, const struct wire_frame *f, struct err *e)
 	if (!s)
 		return 0;
 	r = wire_flow_in(&s->flow, f, e);
-	return r < 0 ? r : dispatch(s, f, e);
+	if (r == 0)
+		r = dispatch(s, f, e);
+	if (s->state == STREAM_RUNNING && s->ops->settle)
+		s->ops->settle(s);
+	return r;
 }
 
 /* ---- ends ---- */
@@ -246,15 +321,31 @@ void stream_abandon_all(struct conn *c)
 
 		if (s->state == STREAM_FREE || s->conn != c)
 			continue;
-		stream_kill(s);
 		s->conn = NULL;
-		loop_close(&s->in_w);
-		out_close(s, 0);
-		out_close(s, 1);
-		/* A running one is freed when its process is reaped. */
-		if (s->state != STREAM_RUNNING)
+		if (s->state != STREAM_RUNNING || s->ops->lost(s))
 			stream_free(s);
 	}
+	stream_tell_busy();
+}
+
+void stream_leave_alone(struct stream *s)
+{
+	s->alone = true;
+	s->conn = NULL;
+	loop_close(&s->in_w);
+	buf_free(&s->in);
+	out_discard(s, 0);
+	out_discard(s, 1);
+}
+
+void stream_tell_busy(void)
+{
+	bool busy = session_any_busy();
+	size_t i;
+
+	for (i = 0; i < STREAMS_MAX; i++)
+		busy |= streams[i].state == STREAM_RUNNING && streams[i].alone;
+	status_set(busy);
 }
 
 /* What stands in the pipe when the process has ended includes all that it
@@ -269,7 +360,20 @@ static size_t left_in(const struct stream *s, int i)
 	return (size_t)n;
 }
 
-static void ended(pid_t pid, int status, const struct rusage *usage)
+void stream_ended(struct stream *s, int status)
+{
+	bool alone = s->alone;
+
+	s->state = STREAM_EXITED;
+	s->status = status;
+	s->out[0].left = left_in(s, 0);
+	s->out[1].left = left_in(s, 1);
+	out_drain(s);
+	if (alone)
+		stream_tell_busy();
+}
+
+static void reaped(pid_t pid, int status, const struct rusage *usage)
 {
 	struct conn *c;
 	size_t i;
@@ -277,19 +381,17 @@ static void ended(pid_t pid, int status, const struct rusage *usage)
 	for (i = 0; i < STREAMS_MAX; i++) {
 		struct stream *s = &streams[i];
 
-		if (s->state != STREAM_RUNNING || s->pid != pid)
+		if (s->state != STREAM_RUNNING || s->ops != &command_ops ||
+		    s->pid != pid)
 			continue;
-		s->state = STREAM_EXITED;
-		s->status = status;
-		s->usage = *usage;
-		s->out[0].left = left_in(s, 0);
-		s->out[1].left = left_in(s, 1);
 		c = s->conn;
-		out_drain(s);
+		s->usage = *usage;
+		stream_ended(s, status);
 		if (c)
 			conn_flush(c);
 		return;
 	}
+	session_reaped(pid, status);
 }
 
 void stream_reap(void)
@@ -299,6 +401,6 @@ void stream_reap(void)
 	pid_t pid;
 
 	while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0)
-		ended(pid, status, &usage);
+		reaped(pid, status, &usage);
 	cgroup_sweep();
 }

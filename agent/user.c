@@ -5,9 +5,11 @@
 #include "agent/user.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/fd.h"
 #include "base/io.h"
 
 #define FILE_MAX ((size_t)4 << 20)
@@ -121,20 +123,59 @@ int user_resolve(const char *spec, struct str passwd, struct str group,
 	return 0;
 }
 
+/* What the guest's root has put there may be anything, a FIFO for one, at which
+ * the agent must not wait.  What is no file is empty. */
+static int read_file(const char *path, struct buf *b, struct err *e)
+{
+	fd_auto int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+	int r;
+
+	if (fd < 0)
+		return errno == ENOENT ?
+			       0 :
+			       err_sys(e, errno, "cannot open %s", path);
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	r = io_read_all(fd, b);
+	return r < 0 ? err_sys(e, -r, "cannot read %s", path) : 0;
+}
+
 int user_lookup(const char *spec, struct user *u, struct err *e)
 {
 	buf_auto struct buf passwd = BUF_INIT_MAX(FILE_MAX);
 	buf_auto struct buf group = BUF_INIT_MAX(FILE_MAX);
 	int r;
 
-	r = io_read_file(AT_FDCWD, "/etc/passwd", &passwd, e);
-	if (r < 0 && r != -ENOENT)
-		return r;
-	r = io_read_file(AT_FDCWD, "/etc/group", &group, e);
-	if (r < 0 && r != -ENOENT)
+	r = read_file("/etc/passwd", &passwd, e);
+	if (r == 0)
+		r = read_file("/etc/group", &group, e);
+	if (r < 0)
 		return r;
 	return user_resolve(spec,
 			    (struct str){ (char *)passwd.data, passwd.len },
 			    (struct str){ (char *)group.data, group.len }, u,
 			    e);
+}
+
+void user_entry(uid_t uid, struct buf *name, struct buf *home,
+		struct buf *shell)
+{
+	buf_auto struct buf passwd = BUF_INIT_MAX(FILE_MAX);
+	struct str text;
+	struct entry en;
+	unsigned have = 0;
+
+	if (read_file("/etc/passwd", &passwd, NULL) < 0)
+		return;
+	text = (struct str){ (char *)passwd.data, passwd.len };
+	while (next_entry(&text, &en)) {
+		if (to_id(en.field[2], &have) < 0 || have != uid)
+			continue;
+		if (name)
+			buf_add(name, en.field[0].p, en.field[0].len);
+		buf_add(home, en.field[5].p, en.field[5].len);
+		buf_add(shell, en.field[6].p, en.field[6].len);
+		return;
+	}
 }

@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "wire/msg.h"
 
+struct buf;
 struct err;
 
 struct user {
@@ -33,5 +34,10 @@ int user_resolve(const char *spec, struct str passwd, struct str group,
 /* The same from the two files below "/etc"; a file that is not there is
  * empty. */
 int user_lookup(const char *spec, struct user *u, struct err *e);
+
+/* Append name (unless NULL), home directory and login shell of @uid, as that
+ * file has them; nothing for one that is not there. */
+void user_entry(uid_t uid, struct buf *name, struct buf *home,
+		struct buf *shell);
 
 #endif

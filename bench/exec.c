@@ -97,13 +97,13 @@ static void measure(int conn, const char *const *argv)
 {
 	static uint64_t floor_ns[ROUNDS], agent_ns[ROUNDS];
 	buf_auto struct buf request = BUF_INIT;
-	struct wire_exec x = WIRE_EXEC_INIT;
+	struct wire_request x = WIRE_REQUEST_INIT;
 	uint32_t i;
 
 	x.argv = (const char **)(uintptr_t)argv;
 	while (argv[x.argc])
 		x.argc++;
-	must(wire_exec_encode(&request, &x, &e));
+	must(wire_request_encode(&request, &x, &e));
 	for (i = 0; i < ROUNDS; i++) {
 		uint64_t t0 = clock_now(), t1;
 

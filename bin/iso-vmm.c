@@ -337,7 +337,7 @@ static int report_end(const struct files *f)
 	char line[LOG_LINE + 128];
 	int n;
 
-	vmm_log(&vm.log, "%s: %s", vm_end_name(vm.end), vm.end_text);
+	vmm_log_last(&vm.log, "%s: %s", vm_end_name(vm.end), vm.end_text);
 	plain(vm.end_text);
 	n = snprintf(line, sizeof(line),
 		     "{\"reason\": \"%s\", \"detail\": \"%s\"}\n",

@@ -13,7 +13,7 @@ UNIT = base_err base_buf base_str base_io base_proc base_run base_sock base_opt 
        guest_initramfs oci_ref oci_manifest oci_store oci_challenge oci_creds \
        rootfs_path rootfs_pax rootfs_space rootfs_tree \
        vmm_boot vmm_acpi vmm_serial vmm_mem vmm_queue vmm_queue_use \
-       vmm_mmio vmm_blk vmm_blk_flow vmm_pmem
+       vmm_mmio vmm_blk vmm_blk_flow vmm_pmem vmm_vsock vmm_vsock_flow agent_setup agent_file
 
 kvm_check_SRC = tests/unit/kvm_check.c $(BASE) $(TINY) lib/vmm/check.c
 kvm_check_GUESTS = check
@@ -54,6 +54,9 @@ host_mux_SRC = tests/unit/host_mux.c $(MUX)
 host_load_SRC = tests/unit/host_load.c $(MUX)
 agent_tty_SRC = tests/unit/agent_tty.c $(WIRE) $(BASE)
 agent_user_SRC = tests/unit/agent_user.c agent/user.c $(BASE)
+agent_setup_SRC = tests/unit/agent_setup.c agent/setup.c agent/cgroup.c \
+		  $(WIRE) $(BASE)
+agent_file_SRC = tests/unit/agent_file.c $(WIRE) $(BASE)
 agent_run_SRC = tests/unit/agent_run.c $(WIRE) $(BASE)
 
 BENCH = bench_exec bench_until
@@ -76,7 +79,11 @@ rootfs_tree_SRC = tests/unit/rootfs_tree.c lib/rootfs/tree.c \
 		  lib/rootfs/walk.c lib/rootfs/siphash.c $(BASE)
 
 DEVICE = lib/vmm/virtio/queue.c lib/vmm/virtio/mmio.c lib/vmm/mem.c \
-	 lib/vmm/kvm.c lib/base/loop.c $(BASE)
+	 lib/vmm/virtio/state.c lib/vmm/state.c lib/vmm/kvm.c lib/base/loop.c $(BASE)
+VSOCK = lib/vmm/virtio/vsock.c lib/vmm/virtio/vsock_conn.c \
+	lib/vmm/virtio/vsock_rx.c
+vmm_vsock_SRC = tests/unit/vmm_vsock.c $(VSOCK) $(DEVICE)
+vmm_vsock_flow_SRC = tests/unit/vmm_vsock_flow.c $(VSOCK) $(DEVICE)
 vmm_mem_SRC = tests/unit/vmm_mem.c lib/vmm/mem.c lib/vmm/kvm.c $(BASE)
 vmm_queue_SRC = tests/unit/vmm_queue.c $(DEVICE)
 vmm_queue_use_SRC = tests/unit/vmm_queue_use.c $(DEVICE)
@@ -88,7 +95,7 @@ vmm_boot_SRC = tests/unit/vmm_boot.c lib/vmm/boot.c lib/vmm/elf.c \
 	       lib/vmm/mem.c lib/vmm/kvm.c $(BASE)
 vmm_acpi_SRC = tests/unit/vmm_acpi.c lib/vmm/acpi.c lib/vmm/aml.c \
 	       lib/vmm/mem.c lib/vmm/kvm.c $(BASE)
-vmm_serial_SRC = tests/unit/vmm_serial.c lib/vmm/serial.c $(BASE)
+vmm_serial_SRC = tests/unit/vmm_serial.c lib/vmm/serial.c lib/vmm/state.c $(BASE)
 
 bench_exec_SRC = bench/exec.c $(WIRE) $(BASE)
 bench_until_SRC = bench/until.c $(BASE)
@@ -103,15 +110,15 @@ bench-programs: $(BENCH:%=$(O)/bin/%)
 
 FUZZERS = bzimage frame request user numbers agent mux \
 	  oci_ref oci_json oci_challenge layer vmm_elf vmm_serial \
-	  vmm_mmio vmm_queue vmm_blk vmm_pmem
+	  vmm_mmio vmm_queue vmm_blk vmm_pmem vmm_vsock
 
 bzimage_FUZZ = tests/fuzz/bzimage.c lib/guest/bzimage.c lib/guest/raw.c $(BASE)
 bzimage_FUZZ_LIBS = -larchive
 frame_FUZZ = tests/fuzz/frame.c $(WIRE) $(BASE)
 request_FUZZ = tests/fuzz/request.c $(WIRE) $(BASE)
 user_FUZZ = tests/fuzz/user.c agent/user.c $(BASE)
-agent_FUZZ = tests/fuzz/agent.c agent/cgroup.c lib/base/loop.c $(WIRE) $(BASE)
-mux_FUZZ = tests/fuzz/mux.c lib/host/mux.c lib/base/sock.c lib/base/loop.c agent/cgroup.c \
+agent_FUZZ = tests/fuzz/agent.c agent/cgroup.c $(WIRE) $(BASE)
+mux_FUZZ = tests/fuzz/mux.c lib/host/mux.c lib/base/sock.c agent/cgroup.c \
 	   $(WIRE) $(BASE)
 numbers_FUZZ = tests/fuzz/numbers.c $(BASE)
 
@@ -128,8 +135,10 @@ layer_FUZZ_LIBS = -larchive -lisal -lzstd -lcrypto
 
 vmm_elf_FUZZ = tests/fuzz/vmm_elf.c lib/vmm/boot.c lib/vmm/elf.c \
 	       lib/vmm/mem.c lib/vmm/kvm.c $(BASE)
-vmm_serial_FUZZ = tests/fuzz/vmm_serial.c lib/vmm/serial.c $(BASE)
+vmm_serial_FUZZ = tests/fuzz/vmm_serial.c lib/vmm/serial.c lib/vmm/state.c \
+		  $(BASE)
 
+vmm_vsock_FUZZ = tests/fuzz/vmm_vsock.c $(VSOCK) $(DEVICE)
 vmm_mmio_FUZZ = tests/fuzz/vmm_mmio.c $(DEVICE)
 vmm_queue_FUZZ = tests/fuzz/vmm_queue.c $(DEVICE)
 vmm_blk_FUZZ = tests/fuzz/vmm_blk.c lib/vmm/virtio/blk.c $(DEVICE)

@@ -20,7 +20,7 @@ static mode_t current_umask(void)
 	return mask;
 }
 
-static int describe_user(struct wire_exec *x, struct err *e)
+static int describe_user(struct wire_request *x, struct err *e)
 {
 	int n = getgroups(WIRE_GROUPS_MAX, x->groups);
 
@@ -34,7 +34,7 @@ static int describe_user(struct wire_exec *x, struct err *e)
 	return 0;
 }
 
-static void describe_tty(struct wire_exec *x)
+static void describe_tty(struct wire_request *x)
 {
 	struct winsize ws;
 
@@ -50,7 +50,7 @@ static void describe_tty(struct wire_exec *x)
 enum wire_outcome host_run(int conn, const char *const *argv, bool tty,
 			   struct wire_exit *ended, struct err *e)
 {
-	struct wire_exec x = WIRE_EXEC_INIT;
+	struct wire_request x = WIRE_REQUEST_INIT;
 	mem_auto char *cwd = getcwd(NULL, 0);
 
 	if (!cwd) {

@@ -49,25 +49,43 @@ static int begin(struct vmm_log *l, char *line)
 	return n;
 }
 
-void vmm_log(struct vmm_log *l, const char *fmt, ...)
+static void write_line(struct vmm_log *l, const char *fmt, va_list ap)
 {
 	char line[LOG_LINE];
+	int n = begin(l, line);
+	int m = vsnprintf(line + n, sizeof(line) - (size_t)n, fmt, ap);
+
+	n += m < 0 ? 0 : m;
+	if (n > LOG_LINE - 2)
+		n = LOG_LINE - 2;
+	line[n++] = '\n';
+	(void)!write(l->fd, line, (size_t)n);
+}
+
+void vmm_log(struct vmm_log *l, const char *fmt, ...)
+{
 	va_list ap;
-	int n, m;
 
 	if (l->fd < 0)
 		return;
 	pthread_mutex_lock(&l->lock);
 	if (take(l)) {
-		n = begin(l, line);
 		va_start(ap, fmt);
-		m = vsnprintf(line + n, sizeof(line) - (size_t)n, fmt, ap);
+		write_line(l, fmt, ap);
 		va_end(ap);
-		n += m < 0 ? 0 : m;
-		if (n > LOG_LINE - 2)
-			n = LOG_LINE - 2;
-		line[n++] = '\n';
-		(void)!write(l->fd, line, (size_t)n);
 	}
+	pthread_mutex_unlock(&l->lock);
+}
+
+void vmm_log_last(struct vmm_log *l, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (l->fd < 0)
+		return;
+	pthread_mutex_lock(&l->lock);
+	va_start(ap, fmt);
+	write_line(l, fmt, ap);
+	va_end(ap);
 	pthread_mutex_unlock(&l->lock);
 }

@@ -29,4 +29,8 @@ void vmm_log_init(struct vmm_log *l, int fd);
 void vmm_log(struct vmm_log *l, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* The same, whatever was said before: for the line that says how it ended. */
+void vmm_log_last(struct vmm_log *l, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
 #endif

@@ -166,8 +166,8 @@ static const struct row table[] = {
 	ROW(close, ALL),
 	ROW(epoll_wait, D),
 	ROW(epoll_pwait, D), /* epoll_wait of other C libraries */
-	ROW(epoll_ctl, D),
-	ROW(timerfd_settime, M),
+	ROW(epoll_ctl, ALL),
+	ROW(timerfd_settime, ALL),
 	/* Sockets that are there: clients come in, bytes and descriptors go
 	 * to and fro.  sendto() without an address is send(). */
 	ROW(accept4, M),

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "vmm/state.h"
 
 /* ---- the file ---- */
 
@@ -329,4 +330,18 @@ void serial_free(struct serial *d)
 {
 	serial_flush(d);
 	pthread_mutex_destroy(&d->lock);
+}
+
+void serial_state_io(struct serial *d, struct state_io *io)
+{
+	state_begin(io, "serial", 1);
+	state_u8(io, &d->s.ier);
+	state_u8(io, &d->s.lcr);
+	state_u8(io, &d->s.mcr);
+	state_u8(io, &d->s.fcr);
+	state_u8(io, &d->s.scr);
+	state_u8(io, &d->s.dll);
+	state_u8(io, &d->s.dlm);
+	state_u8(io, &d->s.thre);
+	state_end(io);
 }

@@ -73,4 +73,8 @@ void serial_write(struct serial *d, unsigned off, const void *p, unsigned len);
  * it.  Linux needs that rarely, see serial.c. */
 void serial_flush(struct serial *d);
 
+/* Its section of the state file: see vmm/state.h. */
+struct state_io;
+void serial_state_io(struct serial *d, struct state_io *io);
+
 #endif

@@ -49,20 +49,31 @@ static void set_msrs(struct vcpu *c)
 			 MTRR_ENABLE | MTRR_WRITE_BACK, NULL);
 }
 
+/* FNV-1a: to notice a difference, not to withstand somebody. */
+static uint64_t hash(const struct kvm_cpuid2 *c)
+{
+	const uint8_t *p = (const uint8_t *)c->entries;
+	uint64_t h = 0xcbf29ce484222325;
+	size_t i;
+
+	for (i = 0; i < c->nent * sizeof(c->entries[0]); i++)
+		h = (h ^ p[i]) * 0x100000001b3;
+	return h;
+}
+
 static int create_one(struct vcpus *s, struct vm *vm, unsigned id,
-		      struct err *e)
+		      struct kvm_cpuid2 *cpuid, struct err *e)
 {
 	struct vcpu *c = &s->v[id];
-	mem_auto struct kvm_cpuid2 *cpuid = NULL;
 	int r = kvm_vcpu_create(&c->k, &vm->kvm, &vm->dev, id, e);
 
 	c->vm = vm;
 	c->id = id;
-	if (r == 0)
-		r = kvm_dev_cpuid(&vm->dev, &cpuid, e);
 	if (r < 0)
 		return r;
 	cpuid_for(cpuid, KVM_CPUID_ROOM, id, s->n);
+	if (id == 0)
+		s->model = hash(cpuid);
 	r = kvm_vcpu_set_cpuid(&c->k, cpuid, e);
 	if (r == 0)
 		set_msrs(c);
@@ -71,8 +82,9 @@ static int create_one(struct vcpus *s, struct vm *vm, unsigned id,
 
 int vcpus_create(struct vcpus *s, struct vm *vm, unsigned n, struct err *e)
 {
+	mem_auto struct kvm_cpuid2 *cpuid = NULL;
 	unsigned i;
-	int r = 0;
+	int r;
 
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->changed, NULL);
@@ -83,8 +95,11 @@ int vcpus_create(struct vcpus *s, struct vm *vm, unsigned n, struct err *e)
 	s->n = n;
 	for (i = 0; i < n; i++)
 		s->v[i].k = (struct kvm_vcpu)KVM_VCPU_INIT;
+	r = kvm_dev_cpuid(&vm->dev, &cpuid, e);
+	if (r == 0)
+		r = msr_list_get(&vm->dev, &s->msrs, e);
 	for (i = 0; r == 0 && i < n; i++)
-		r = create_one(s, vm, i, e);
+		r = create_one(s, vm, i, cpuid, e);
 	return r;
 }
 

@@ -15,6 +15,7 @@
 
 #include "vmm/jail.h"
 #include "vmm/kvm.h"
+#include "vmm/kvm_state.h"
 
 struct err;
 struct vm;
@@ -42,6 +43,8 @@ struct vcpu {
 struct vcpus {
 	struct vcpu *v; /* owned */
 	unsigned n;
+	uint64_t model; /* a hash of all that cpuid says */
+	struct msr_list msrs;
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* want, or somebody's standing */
 	enum vcpu_want want;

@@ -392,6 +392,7 @@ void vm_free(struct vm *vm)
 {
 	vcpus_free(&vm->cpus);
 	stop_disk(vm);
+	kvm_vm_close(&vm->kvm);
 	free_devices(vm);
 	if (vm->has_serial)
 		serial_free(&vm->serial);
@@ -401,7 +402,6 @@ void vm_free(struct vm *vm)
 	loop_close(&vm->disk_stop);
 	loop_free(&vm->loop);
 	loop_free(&vm->disk_loop);
-	kvm_vm_close(&vm->kvm);
 	mem_free_ram(&vm->mem);
 	kvm_dev_close(&vm->dev);
 	pthread_mutex_destroy(&vm->end_lock);

@@ -420,10 +420,10 @@ static int block_signals(sigset_t *old)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static int relay_open(struct relay *r, const struct wire_exec *x)
+static int relay_open(struct relay *r, const struct wire_request *x)
 {
 	buf_auto struct buf request = BUF_INIT_MAX(WIRE_REQUEST_MAX + 1);
-	int ret = wire_exec_encode(&request, x, r->e);
+	int ret = wire_request_encode(&request, x, r->e);
 
 	if (ret < 0)
 		return ret;
@@ -452,7 +452,7 @@ static void relay_run(struct relay *r)
 	sigprocmask(SIG_SETMASK, &old, NULL);
 }
 
-enum wire_outcome wire_run(int conn, const struct wire_exec *x,
+enum wire_outcome wire_run(int conn, const struct wire_request *x,
 			   struct wire_exit *ended, struct err *e)
 {
 	mem_auto struct relay *r = calloc(1, sizeof(*r));

@@ -24,7 +24,7 @@ int wire_greet(int conn, struct err *e);
  * standard streams, until its end and its last byte.  With x->tty the
  * terminal on 0, if it is one, is raw meanwhile.  Signals that would end or
  * stop this process are passed on; @x is not changed. */
-enum wire_outcome wire_run(int conn, const struct wire_exec *x,
+enum wire_outcome wire_run(int conn, const struct wire_request *x,
 			   struct wire_exit *ended, struct err *e);
 
 #endif

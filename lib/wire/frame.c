@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The agent protocol: frames.  See frame.h.
+ * The agent protocol: frames.  See frame.h, and msg.h for what they carry.
  */
 #include "wire/frame.h"
 
@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/fd.h"
+#include "wire/msg.h"
 
 /* What a frame of each type must look like. */
 struct rule {
@@ -160,4 +161,122 @@ int wire_put(struct buf *b, enum wire_type type, uint8_t channel,
 		return r;
 	buf_add(b, h, sizeof(h));
 	return buf_add(b, p, len);
+}
+
+/* ---- what those of a fixed shape carry: msg.h ---- */
+
+int wire_put_hello(struct buf *out, const char *text)
+{
+	uint8_t v[8 + 64];
+	size_t n = strnlen(text, 64);
+
+	wire_set32(v, WIRE_MAGIC);
+	wire_set16(v + 4, WIRE_VERSION);
+	wire_set16(v + 6, 0);
+	memcpy(v + 8, text, n);
+	return wire_put(out, WIRE_HELLO, 0, 0, v, 8 + n);
+}
+
+int wire_check_hello(const struct wire_frame *f, struct err *e)
+{
+	if (f->type != WIRE_HELLO)
+		return err_set(e, EPROTO,
+			       "protocol broken: type %u before HELLO",
+			       f->type);
+	if (wire_get32(f->data) != WIRE_MAGIC)
+		return err_set(e, EPROTO,
+			       "protocol broken: not an agent's HELLO");
+	if (wire_get16(f->data + 4) != WIRE_VERSION)
+		return err_set(e, EPROTO,
+			       "protocol version %u at the other end, %u here",
+			       wire_get16(f->data + 4), WIRE_VERSION);
+	return 0;
+}
+
+int wire_put_exit(struct buf *out, uint32_t stream, const struct wire_exit *x)
+{
+	uint8_t v[32];
+
+	wire_set32(v, x->signaled);
+	wire_set32(v + 4, x->code);
+	wire_set64(v + 8, x->user_us);
+	wire_set64(v + 16, x->sys_us);
+	wire_set64(v + 24, x->maxrss_kib);
+	return wire_put(out, WIRE_EXIT, 0, stream, v, sizeof(v));
+}
+
+void wire_get_exit(const struct wire_frame *f, struct wire_exit *x)
+{
+	x->signaled = wire_get32(f->data) != 0;
+	x->code = wire_get32(f->data + 4);
+	x->user_us = wire_get64(f->data + 8);
+	x->sys_us = wire_get64(f->data + 16);
+	x->maxrss_kib = wire_get64(f->data + 24);
+}
+
+int wire_put_u32(struct buf *out, enum wire_type type, uint8_t channel,
+		 uint32_t stream, uint32_t v)
+{
+	uint8_t p[4];
+
+	wire_set32(p, v);
+	return wire_put(out, type, channel, stream, p, sizeof(p));
+}
+
+int wire_put_error(struct buf *out, uint32_t stream, const struct err *why)
+{
+	uint8_t v[4 + sizeof(why->text)];
+	size_t n = strnlen(why->text, sizeof(why->text));
+
+	wire_set32(v, (uint32_t)why->num);
+	memcpy(v + 4, why->text, n);
+	return wire_put(out, stream ? WIRE_FAILED : WIRE_ERROR, 0, stream, v,
+			4 + n);
+}
+
+void wire_get_error(const struct wire_frame *f, struct err *why)
+{
+	char text[sizeof(why->text)];
+	size_t i, n = f->len - 4U;
+	uint32_t num = wire_get32(f->data);
+
+	if (n > sizeof(text))
+		n = sizeof(text);
+	/* The text ends on somebody's terminal. */
+	for (i = 0; i < n; i++) {
+		uint8_t c = f->data[4 + i];
+
+		if (c < 0x20 || c == 0x7f)
+			c = '?';
+		text[i] = (char)c;
+	}
+	/* What claims to be no error is one of the agent's. */
+	if (num == 0 || num > 4095)
+		num = EPROTO;
+	err_set(why, (int)num, "%.*s", (int)n, text);
+}
+
+void wire_set_winsize(uint8_t v[static 8], const struct wire_winsize *w)
+{
+	wire_set16(v, w->rows);
+	wire_set16(v + 2, w->cols);
+	wire_set16(v + 4, w->xpixel);
+	wire_set16(v + 6, w->ypixel);
+}
+
+int wire_put_winsize(struct buf *out, uint32_t stream,
+		     const struct wire_winsize *w)
+{
+	uint8_t v[8];
+
+	wire_set_winsize(v, w);
+	return wire_put(out, WIRE_WINSIZE, 0, stream, v, sizeof(v));
+}
+
+void wire_get_winsize(const uint8_t *p, struct wire_winsize *w)
+{
+	w->rows = wire_get16(p);
+	w->cols = wire_get16(p + 2);
+	w->xpixel = wire_get16(p + 4);
+	w->ypixel = wire_get16(p + 6);
 }

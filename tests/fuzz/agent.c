@@ -90,15 +90,16 @@ static void send_hello(void)
 static void send_open(struct input *in)
 {
 	const char *argv[] = { "x", NULL };
-	struct wire_exec x = WIRE_EXEC_INIT;
+	struct wire_request x = WIRE_REQUEST_INIT;
 	buf_auto struct buf b = BUF_INIT, out = BUF_INIT;
 	uint8_t stream = take8(in);
 
 	x.argv = argv;
 	x.argc = 1;
 	x.tty = stream & 0x80;
-	wire_exec_encode(&b, &x, NULL);
-	wire_put_open(&out, stream & 0x7f, &b);
+	x.flags = stream & 0x40 ? WIRE_FLAG_DETACH : 0;
+	wire_request_encode(&b, &x, NULL);
+	wire_put_open(&out, stream & 0x3f, &b);
 	send_bytes(out.data, out.len);
 }
 

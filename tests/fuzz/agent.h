@@ -106,7 +106,7 @@ static bool loop_step(void)
 
 struct puppet {
 	int in, out, err;
-	bool used, dead;
+	bool used, dead, detached;
 	int status;
 };
 
@@ -131,18 +131,25 @@ static int puppet_start(struct stream *s, size_t k)
 	loop_arm(&s->out[0].w, EPOLLIN);
 	loop_arm(&s->out[1].w, EPOLLIN);
 	s->pid = (pid_t)(FIRST_PID + k);
-	return 0;
+	p->detached = s->detach;
+	return RUN_STARTED;
 }
 
 int run_start(struct stream *s, struct err *e)
 {
-	wire_exec_auto struct wire_exec x = WIRE_EXEC_INIT;
-	int r = wire_exec_decode(&x, s->request.data, s->request.len, e);
+	wire_request_auto struct wire_request x = WIRE_REQUEST_INIT;
+	int r = wire_request_decode(&x, s->request.data, s->request.len, e);
 	size_t k;
 
 	if (r < 0)
 		return r;
+	/* One that is over at once. */
+	if (x.op == WIRE_OP_SETUP)
+		return RUN_DONE;
+	if (x.op != WIRE_OP_EXEC)
+		return err_set(e, ENOSYS, "not in this agent");
 	s->tty = x.tty;
+	s->detach = x.flags & WIRE_FLAG_DETACH;
 	for (k = 0; k < PUPPETS_MAX && puppets[k].used; k++)
 		;
 	must(k < PUPPETS_MAX);
@@ -214,6 +221,30 @@ static void puppet_act(size_t k, uint8_t act, size_t n)
 		puppet_end(k, (int)(n & 0xff) << 8);
 }
 
+/* ---- what is not in this agent ---- */
+
+static bool says_busy;
+
+void status_set(bool busy)
+{
+	says_busy = busy;
+}
+
+bool session_any_busy(void)
+{
+	return false;
+}
+
+void session_reaped(pid_t pid, int status)
+{
+	(void)pid, (void)status;
+}
+
+void pty_resize(int fd, const struct wire_winsize *w)
+{
+	(void)fd, (void)w;
+}
+
 /* Until nothing moves. */
 static void agent_settle(void)
 {
@@ -222,12 +253,21 @@ static void agent_settle(void)
 	} while (loop_step());
 }
 
-/* With its last peer, all that the agent had is gone. */
+/* With its last peer, all that the agent had is gone, but for what was to live
+ * on; and with that, the rest. */
 static void agent_check_empty(void)
 {
-	size_t i;
+	size_t i, left = 0;
 
 	agent_settle();
+	for (i = 0; i < PUPPETS_MAX; i++) {
+		must(!puppets[i].used || puppets[i].detached);
+		left += puppets[i].used;
+		puppet_end(i, 0);
+	}
+	must(!conns && says_busy == (left > 0));
+	agent_settle();
+	must(!says_busy);
 	must(!conns && nconns == 0 && nwatches == 0);
 	for (i = 0; i < STREAMS_MAX; i++)
 		must(streams[i].state == STREAM_FREE);

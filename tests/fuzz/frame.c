@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 /* What the code behind the parser does with a frame of each type. */
 static void decode(const struct wire_frame *f)
 {
-	wire_exec_auto struct wire_exec x = WIRE_EXEC_INIT;
+	wire_request_auto struct wire_request x = WIRE_REQUEST_INIT;
 	struct err e = ERR_INIT;
 	struct wire_winsize w;
 	struct wire_exit ended;
@@ -38,7 +38,7 @@ static void decode(const struct wire_frame *f)
 		wire_get_error(f, &e);
 		must(e.num > 0 && strlen(e.text) < sizeof(e.text));
 	} else if (f->type == WIRE_OPEN) {
-		wire_exec_decode(&x, f->data, f->len, &e);
+		wire_request_decode(&x, f->data, f->len, &e);
 	} else if (f->type == WIRE_WINSIZE) {
 		wire_get_winsize(f->data, &w);
 	} else if (f->type == WIRE_EXIT) {

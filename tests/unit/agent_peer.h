@@ -327,13 +327,13 @@ static inline struct run *run_new(struct peer *p)
 	return r;
 }
 
-static inline struct run *run_exec(struct peer *p, const struct wire_exec *x)
+static inline struct run *run_exec(struct peer *p, const struct wire_request *x)
 {
 	buf_auto struct buf request = BUF_INIT;
 	struct run *r = run_new(p);
 	struct err e = ERR_INIT;
 
-	if (wire_exec_encode(&request, x, &e) < 0)
+	if (wire_request_encode(&request, x, &e) < 0)
 		bail("%s", e.text);
 	wire_put_open(&p->send, r->id, &request);
 	return r;
@@ -348,7 +348,7 @@ static inline const char *const *run_env(void)
 
 static inline struct run *run_argv(struct peer *p, const char *const *argv)
 {
-	struct wire_exec x = WIRE_EXEC_INIT;
+	struct wire_request x = WIRE_REQUEST_INIT;
 
 	x.argv = (const char **)(uintptr_t)argv;
 	while (argv[x.argc])

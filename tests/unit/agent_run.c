@@ -169,7 +169,7 @@ static void refused(struct peer *p, const char *name, const char *cwd, int num,
 		    const char *text)
 {
 	const char *argv[] = { name, NULL };
-	struct wire_exec x = WIRE_EXEC_INIT;
+	struct wire_request x = WIRE_REQUEST_INIT;
 	struct run *r;
 
 	x.argv = argv;
@@ -212,7 +212,7 @@ static void surroundings(struct peer *p)
 	const char *argv[] = { "sh", "-c",
 			       "pwd; umask; echo $A; echo ${HOME-none}", NULL };
 	const char *env[] = { "A=b c", "PATH=/bin:/usr/bin", NULL };
-	struct wire_exec x = WIRE_EXEC_INIT;
+	struct wire_request x = WIRE_REQUEST_INIT;
 	struct run *r;
 
 	x.argv = argv;
@@ -234,7 +234,7 @@ static void surroundings(struct peer *p)
 static void users(struct peer *p)
 {
 	const char *argv[] = { "sh", "-c", "id -u; id -g; id -G", NULL };
-	struct wire_exec x = WIRE_EXEC_INIT;
+	struct wire_request x = WIRE_REQUEST_INIT;
 	struct run *r;
 
 	if (geteuid() != 0) {

@@ -9,7 +9,7 @@
 static struct run *run_tty(struct peer *p, const char *script)
 {
 	const char *argv[] = { "sh", "-c", script, NULL };
-	struct wire_exec x = WIRE_EXEC_INIT;
+	struct wire_request x = WIRE_REQUEST_INIT;
 
 	x.argv = argv;
 	x.argc = 3;

@@ -21,7 +21,7 @@ struct client {
 	char text[600];
 };
 
-static inline int run_child(int conn, const struct wire_exec *x, int report)
+static inline int run_child(int conn, const struct wire_request *x, int report)
 {
 	struct wire_exit ended = { 0 };
 	struct err e = ERR_INIT;
@@ -52,7 +52,7 @@ static inline void pipe_of(int p[2])
 
 /* Fork a child into it; @tty: its standard streams, or -1 for pipes.  With
  * @false_agent the connection is ours. */
-static inline struct client client_fork(const struct wire_exec *x, int tty,
+static inline struct client client_fork(const struct wire_request *x, int tty,
 					bool false_agent)
 {
 	struct client c = { .agent = 0, .status = -1 };
@@ -95,9 +95,9 @@ static inline struct client client_fork(const struct wire_exec *x, int tty,
 	return c;
 }
 
-static inline struct wire_exec exec_of(const char **argv)
+static inline struct wire_request exec_of(const char **argv)
 {
-	struct wire_exec x = WIRE_EXEC_INIT;
+	struct wire_request x = WIRE_REQUEST_INIT;
 
 	x.argv = argv;
 	while (argv[x.argc])
@@ -111,7 +111,7 @@ static inline struct wire_exec exec_of(const char **argv)
 static inline struct client client_sh(const char *script)
 {
 	const char *argv[] = { "sh", "-c", script, NULL };
-	struct wire_exec x = exec_of(argv);
+	struct wire_request x = exec_of(argv);
 
 	return client_fork(&x, -1, false);
 }

@@ -29,7 +29,7 @@ static void plain(void)
 static void refused(void)
 {
 	const char *argv[] = { "no-such-command", NULL };
-	struct wire_exec x = exec_of(argv);
+	struct wire_request x = exec_of(argv);
 	struct client c = client_fork(&x, -1, false);
 
 	is_status(&c, 200, "a command that is not there is refused");
@@ -167,7 +167,7 @@ static void terminal(void)
 			       NULL };
 	struct winsize ws = { 17, 71, 0, 0 };
 	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), slave;
-	struct wire_exec x = exec_of(argv);
+	struct wire_request x = exec_of(argv);
 	struct termios before, raw, after;
 	struct client c;
 	char text[256];

@@ -16,7 +16,7 @@ static void say(struct client *c, struct buf *b)
 static struct client client_false(const char *script)
 {
 	const char *argv[] = { "sh", "-c", script, NULL };
-	struct wire_exec x = exec_of(argv);
+	struct wire_request x = exec_of(argv);
 
 	return client_fork(&x, -1, true);
 }

@@ -139,8 +139,8 @@ static void all_fields(void)
 {
 	const char *argv[] = { "prog", "", "a b", NULL };
 	const char *env[] = { "A=", "B=c", NULL };
-	struct wire_exec x = WIRE_EXEC_INIT;
-	wire_exec_auto struct wire_exec y = WIRE_EXEC_INIT;
+	struct wire_request x = WIRE_REQUEST_INIT;
+	wire_request_auto struct wire_request y = WIRE_REQUEST_INIT;
 	buf_auto struct buf b = BUF_INIT;
 	struct err e = ERR_INIT;
 	size_t i;
@@ -160,8 +160,8 @@ static void all_fields(void)
 	x.umask = 0777;
 	x.tty = true;
 	x.winsize = (struct wire_winsize){ 24, 80, 1, 2 };
-	is_int(wire_exec_encode(&b, &x, &e), 0, "a request with everything");
-	is_int(wire_exec_decode(&y, b.data, b.len, &e), 0, "is read");
+	is_int(wire_request_encode(&b, &x, &e), 0, "a request with everything");
+	is_int(wire_request_decode(&y, b.data, b.len, &e), 0, "is read");
 	ok(y.argc == 3 && !strcmp(y.argv[0], "prog") && !*y.argv[1] &&
 		   !strcmp(y.argv[2], "a b") && !y.argv[3],
 	   "arguments, an empty one among them");
@@ -178,20 +178,114 @@ static void all_fields(void)
 	ok(y.tty && !memcmp(&y.winsize, &x.winsize, sizeof(x.winsize)), "tty");
 }
 
+static void setup_fields(void)
+{
+	const char *env[] = { "A=", NULL };
+	struct wire_request x = WIRE_REQUEST_INIT;
+	wire_request_auto struct wire_request y = WIRE_REQUEST_INIT;
+	buf_auto struct buf b = BUF_INIT;
+	uint8_t entropy[WIRE_ENTROPY_MAX + 1] = { 1, 0, 2 };
+	struct err e = ERR_INIT;
+
+	x.op = WIRE_OP_SETUP;
+	x.envp = env;
+	x.envc = 1;
+	x.cwd = "/w";
+	x.user = "me";
+	x.hostname = "box-1.x";
+	x.machine_id = "0123456789abcdef0123456789abcdef";
+	x.entropy = entropy;
+	x.entropy_len = WIRE_ENTROPY_MAX;
+	x.clock_ns = INT64_MAX;
+	is_int(wire_request_encode(&b, &x, &e), 0, "a setup");
+	is_int(wire_request_decode(&y, b.data, b.len, &e), 0, "is read");
+	ok(y.op == WIRE_OP_SETUP && y.envc == 1 && y.argc == 0, "as a setup");
+	is_str(y.cwd, "/w", "directory");
+	is_str(y.user, "me", "user");
+	is_str(y.hostname, "box-1.x", "host name");
+	is_str(y.machine_id, x.machine_id, "machine ID");
+	is_mem(y.entropy, y.entropy_len, entropy, WIRE_ENTROPY_MAX, "entropy");
+	ok(y.clock_ns == INT64_MAX, "clock");
+	x.entropy_len++;
+	buf_clear(&b);
+	wire_request_free(&y);
+	wire_request_encode(&b, &x, &e);
+	is_int(wire_request_decode(&y, b.data, b.len, &e), -EPROTO,
+	       "too much entropy");
+	has_str(e.text, "entropy of 513 bytes", "is said so");
+}
+
+static void file_fields(void)
+{
+	struct wire_request x = WIRE_REQUEST_INIT;
+	wire_request_auto struct wire_request y = WIRE_REQUEST_INIT;
+	buf_auto struct buf b = BUF_INIT;
+	struct err e = ERR_INIT;
+
+	x.op = WIRE_OP_FILE;
+	x.verb = WIRE_FILE_PUT;
+	x.flags = WIRE_FLAG_PARENTS;
+	x.path = "a/b\377";
+	x.mode = 07777;
+	x.has_owner = true;
+	x.owner_uid = 0xfffffffe;
+	x.owner_gid = 7;
+	is_int(wire_request_encode(&b, &x, &e), 0, "a file");
+	is_int(wire_request_decode(&y, b.data, b.len, &e), 0, "is read");
+	ok(y.op == WIRE_OP_FILE && y.verb == WIRE_FILE_PUT &&
+		   y.flags == WIRE_FLAG_PARENTS && y.mode == 07777,
+	   "verb, flags, mode");
+	is_str(y.path, "a/b\377", "path");
+	ok(y.has_owner && y.owner_uid == 0xfffffffe && y.owner_gid == 7,
+	   "owner");
+}
+
+static void other_fields(void)
+{
+	const char *argv[] = { "x", NULL };
+	struct wire_request x = WIRE_REQUEST_INIT;
+	wire_request_auto struct wire_request y = WIRE_REQUEST_INIT;
+	buf_auto struct buf b = BUF_INIT;
+	struct err e = ERR_INIT;
+
+	x.op = WIRE_OP_SESSION;
+	x.verb = WIRE_SESSION_RUN;
+	x.argv = argv;
+	x.argc = 1;
+	x.flags = WIRE_FLAG_DETACH;
+	x.session = "main";
+	wire_request_encode(&b, &x, &e);
+	is_int(wire_request_decode(&y, b.data, b.len, &e), 0, "a session");
+	ok(y.op == WIRE_OP_SESSION && y.verb == WIRE_SESSION_RUN &&
+		   y.flags == WIRE_FLAG_DETACH && y.argc == 1,
+	   "verb, flags, command");
+	is_str(y.session, "main", "name");
+	wire_request_free(&y);
+	buf_clear(&b);
+	x = (struct wire_request)WIRE_REQUEST_INIT;
+	x.op = WIRE_OP_PORT;
+	x.port = 65535;
+	wire_request_encode(&b, &x, &e);
+	is_mem(b.data, b.len, "\5\0\0\0\12\0\0\0\4\0\0\0\377\377\0\0", 16,
+	       "a port");
+	is_int(wire_request_decode(&y, b.data, b.len, &e), 0, "is read");
+	ok(y.op == WIRE_OP_PORT && y.port == 65535, "with its number");
+}
+
 static void least(void)
 {
 	const char *argv[] = { "x", NULL };
-	struct wire_exec x = WIRE_EXEC_INIT;
-	wire_exec_auto struct wire_exec y = WIRE_EXEC_INIT;
+	struct wire_request x = WIRE_REQUEST_INIT;
+	wire_request_auto struct wire_request y = WIRE_REQUEST_INIT;
 	buf_auto struct buf b = BUF_INIT;
 	struct err e = ERR_INIT;
 
 	x.argv = argv;
 	x.argc = 1;
-	wire_exec_encode(&b, &x, &e);
+	wire_request_encode(&b, &x, &e);
 	is_mem(b.data, b.len, "\1\0\0\0\1\0\0\0\2\0\0\0x\0", 14,
 	       "the smallest request");
-	is_int(wire_exec_decode(&y, b.data, b.len, &e), 0, "is read");
+	is_int(wire_request_decode(&y, b.data, b.len, &e), 0, "is read");
 	ok(y.argc == 1 && y.envc == 0 && !y.envp[0] && !y.cwd && !y.user &&
 		   !y.has_cred && y.umask == -1 && !y.tty,
 	   "and says nothing else");
@@ -202,8 +296,8 @@ static void large(void)
 {
 	enum { N = 17, LEN = 128 * 1024 };
 	const char *argv[N + 1] = { NULL };
-	struct wire_exec x = WIRE_EXEC_INIT;
-	wire_exec_auto struct wire_exec y = WIRE_EXEC_INIT;
+	struct wire_request x = WIRE_REQUEST_INIT;
+	wire_request_auto struct wire_request y = WIRE_REQUEST_INIT;
 	buf_auto struct buf b = BUF_INIT, out = BUF_INIT, back = BUF_INIT;
 	mem_auto char *word = malloc(LEN);
 	struct err e = ERR_INIT;
@@ -216,7 +310,7 @@ static void large(void)
 		argv[i] = word;
 	x.argv = argv;
 	x.argc = N - 1;
-	is_int(wire_exec_encode(&b, &x, &e), 0, "2 MiB of arguments");
+	is_int(wire_request_encode(&b, &x, &e), 0, "2 MiB of arguments");
 	is_int(wire_put_open(&out, 9, &b), 0, "as frames");
 	wire_reader_init(&reader, WIRE_CLIENT);
 	while (done < out.len) {
@@ -230,12 +324,12 @@ static void large(void)
 	is_mem(back.data, back.len, b.data, b.len, "all of it");
 	ok(more == frames - 1 && frames == (b.len + 32767) / 32768,
 	   "all but the last of %zu say that more follows", frames);
-	is_int(wire_exec_decode(&y, back.data, back.len, &e), 0, "is read");
+	is_int(wire_request_decode(&y, back.data, back.len, &e), 0, "is read");
 	is_int(y.argc, N - 1, "with all arguments");
 	argv[N - 1] = word;
 	x.argc = N;
 	buf_clear(&b);
-	is_int(wire_exec_encode(&b, &x, &e), -E2BIG, "more is refused");
+	is_int(wire_request_encode(&b, &x, &e), -E2BIG, "more is refused");
 	has_str(e.text, "longer than 2162688 bytes", "and says how much");
 }
 
@@ -265,13 +359,25 @@ struct bad {
 	}
 #define HEAD "\1\0\0\0"
 #define ARG "\1\0\0\0\2\0\0\0x\0"
+#define VERB(v) "\13\0\0\0\4\0\0\0" v "\0\0\0"
+#define SETUP_HEAD "\2\0\0\0"
+#define ID2 "123456789abcdef0123456789abcde"
+#define ID "f" ID2 "0"
+#define SETUP(name, id, low)          \
+	"\17\0\0\0\4\0\0\0" name "\0" \
+	"\20\0\0\0\41\0\0\0" id "\0"  \
+	"\21\0\0\0\1\0\0\0e"          \
+	"\22\0\0\0\10\0\0\0" low "\0\0\0\0\0\0\0"
 
 static void malformed(void)
 {
 	static const struct bad t[] = {
 		BAD("", "request of 0 bytes"),
 		BAD("\1\0\0", "request of 3 bytes"),
-		BAD("\2\0\0\0" ARG, "request for unknown service 2"),
+		BAD("\6\0\0\0" ARG, "request for unknown operation 6"),
+		BAD("\0\0\0\0" ARG, "request for unknown operation 0"),
+		BAD("\2\0\0\0" ARG,
+		    "request: a command does not go with operation 2"),
 		BAD("\1\0\1\0" ARG, "request: unknown flags 0x1"),
 		BAD(HEAD, "request: no command"),
 		BAD(HEAD "\2\0\0\0\4\0\0\0A=b\0", "request: no command"),
@@ -295,21 +401,44 @@ static void malformed(void)
 		BAD(HEAD ARG "\5\0\0\0\4\0\0\0abcd", "credentials of 4 bytes"),
 		BAD(HEAD ARG "\5\0\0\0\11\0\0\0abcdabcda",
 		    "credentials of 9 bytes"),
-		BAD(HEAD ARG "\6\0\0\0\2\0\0\0ab", "field 6 of 2 bytes"),
-		BAD(HEAD ARG "\7\0\0\0\4\0\0\0abcd", "field 7 of 4 bytes"),
+		BAD(HEAD ARG "\6\0\0\0\2\0\0\0ab", "umask of 2 bytes, not 4"),
+		BAD(HEAD ARG "\7\0\0\0\4\0\0\0abcd", "terminal of 4 bytes"),
 		BAD(HEAD ARG "\0\0\0\0\0\0\0\0", "unknown field 0"),
-		BAD(HEAD ARG "\10\0\0\0\0\0\0\0", "unknown field 8"),
+		BAD(HEAD ARG "\23\0\0\0\0\0\0\0", "unknown field 19"),
+		BAD(HEAD ARG "\10\0\0\0\4\0\0\0\10\0\0\0",
+		    "request: flags 8 is not in 0 to 7"),
+		BAD(HEAD ARG "\14\0\0\0\2\0\0\0x\0",
+		    "request: a path does not go with operation 1"),
+		BAD(SETUP_HEAD, "request: no host name"),
+		BAD(SETUP_HEAD SETUP("a/b", ID, "\1"), "bad host name"),
+		BAD(SETUP_HEAD SETUP("abc", "A" ID2 "0", "\1"),
+		    "machine ID is not 32 hexadecimal digits"),
+		BAD(SETUP_HEAD SETUP("abc", ID, "\0"), "bad clock"),
+		BAD("\3\0\0\0", "request: no verb"),
+		BAD("\3\0\0\0" VERB("\1") "\11\0\0\0\3\0\0\0/x\0",
+		    "bad session name"),
+		BAD("\4\0\0\0" VERB("\1"), "request: no path"),
+		BAD("\4\0\0\0" VERB("\0"), "request: no path"),
+		BAD("\4\0\0\0" VERB("\1") "\14\0\0\0\1\0\0\0\0",
+		    "path of 0 bytes"),
+		BAD("\4\0\0\0" VERB("\20") "\14\0\0\0\2\0\0\0x\0",
+		    "request: verb 16 is not in 1 to 15"),
+		BAD("\5\0\0\0", "request: no port"),
+		BAD("\5\0\0\0\12\0\0\0\4\0\0\0\0\0\0\0",
+		    "request: port 0 is not in 1 to 65535"),
+		BAD("\5\0\0\0\12\0\0\0\4\0\0\0\0\0\1\0",
+		    "request: port 65536 is not in 1 to 65535"),
 	};
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(t); i++) {
-		wire_exec_auto struct wire_exec x = WIRE_EXEC_INIT;
+		wire_request_auto struct wire_request x = WIRE_REQUEST_INIT;
 		struct err e = ERR_INIT;
 		/* At an end that ASan watches. */
 		mem_auto uint8_t *p = malloc(t[i].len + !t[i].len);
 
 		memcpy(p, t[i].bytes, t[i].len);
-		if (wire_exec_decode(&x, p, t[i].len, &e) != -EPROTO)
+		if (wire_request_decode(&x, p, t[i].len, &e) != -EPROTO)
 			diag("not refused");
 		has_str(e.text, t[i].text, t[i].text);
 	}
@@ -317,14 +446,15 @@ static void malformed(void)
 
 static void too_many_groups(void)
 {
-	wire_exec_auto struct wire_exec x = WIRE_EXEC_INIT;
+	wire_request_auto struct wire_request x = WIRE_REQUEST_INIT;
 	buf_auto struct buf b = BUF_INIT;
 	struct err e = ERR_INIT;
 	uint8_t groups[8 + 4 * (WIRE_GROUPS_MAX + 1)] = { 0 };
 
 	buf_add(&b, HEAD ARG "\5\0\0\0\14\1\0\0", 22);
 	buf_add(&b, groups, sizeof(groups));
-	is_int(wire_exec_decode(&x, b.data, b.len, &e), -EPROTO, "65 groups");
+	is_int(wire_request_decode(&x, b.data, b.len, &e), -EPROTO,
+	       "65 groups");
 	has_str(e.text, "credentials of 268 bytes", "are one too many");
 }
 
@@ -337,6 +467,9 @@ int main(void)
 	hostile_errors();
 	small_ones();
 	all_fields();
+	setup_fields();
+	file_fields();
+	other_fields();
 	least();
 	large();
 	whole_frames();

@@ -19,6 +19,7 @@
 
 #include "base/err.h"
 #include "vmm/mem.h"
+#include "vmm/state.h"
 
 enum { Q_INFLATE, Q_DEFLATE, Q_REPORT, Q_COUNT };
 
@@ -174,4 +175,12 @@ uint32_t balloon_actual(struct balloon *d)
 	       sizeof(actual));
 	pthread_mutex_unlock(&d->v.lock);
 	return actual;
+}
+
+void balloon_state_io(struct balloon *d, struct state_io *io)
+{
+	state_begin(io, "balloon", 1);
+	state_u32(io, &d->wanted);
+	virtio_state(&d->v, io);
+	state_end(io);
 }

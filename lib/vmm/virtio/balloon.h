@@ -27,4 +27,8 @@ void balloon_set(struct balloon *d, uint32_t pages);
 /* How many it has given up. */
 uint32_t balloon_actual(struct balloon *d);
 
+/* Its section of the state file: see vmm/state.h. */
+struct state_io;
+void balloon_state_io(struct balloon *d, struct state_io *io);
+
 #endif

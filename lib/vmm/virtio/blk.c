@@ -28,6 +28,7 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "vmm/state.h"
 
 #define SECTOR 512
 #define HEADER sizeof(struct virtio_blk_outhdr)
@@ -376,4 +377,13 @@ void blk_free(struct blk *b)
 {
 	virtio_free(&b->v);
 	b->fd = -1;
+}
+
+void blk_state_io(struct blk *b, struct state_io *io)
+{
+	state_begin(io, "blk", 1);
+	state_same(io, b->s.sectors, "the number of sectors");
+	state_same(io, b->read_only, "being read-only");
+	virtio_state(&b->v, io);
+	state_end(io);
 }

@@ -42,4 +42,8 @@ int blk_init(struct blk *b, const struct blk_spec *spec, const struct mem *mem,
 	     struct loop *loop, struct err *e);
 void blk_free(struct blk *b);
 
+/* Its section of the state file: see vmm/state.h. */
+struct state_io;
+void blk_state_io(struct blk *b, struct state_io *io);
+
 #endif

@@ -21,6 +21,7 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "vmm/state.h"
 
 enum { Q_RX, Q_TX, Q_COUNT };
 
@@ -243,4 +244,14 @@ void net_free(struct net *d)
 		return;
 	loop_close(&d->tap);
 	virtio_free(&d->v);
+}
+
+void net_state_io(struct net *d, struct state_io *io)
+{
+	state_begin(io, "net", 1);
+	virtio_state(&d->v, io);
+	state_end(io);
+	/* The tap is another one. */
+	if (io->loading && !io->failed && virtio_live(&d->v))
+		activate(&d->v);
 }

@@ -33,4 +33,8 @@ int net_init(struct net *d, const struct net_spec *s, const struct mem *mem,
 	     struct loop *loop, struct err *e);
 void net_free(struct net *d);
 
+/* Its section of the state file: see vmm/state.h. */
+struct state_io;
+void net_state_io(struct net *d, struct state_io *io);
+
 #endif

@@ -21,6 +21,7 @@
 
 #include "base/err.h"
 #include "vmm/kvm.h"
+#include "vmm/state.h"
 
 /* Requests until others get the lock. */
 #define BATCH 32
@@ -153,4 +154,13 @@ void pmem_free(struct pmem *p)
 	if (p->host)
 		munmap(p->host, p->s.size);
 	p->host = NULL;
+}
+
+void pmem_state_io(struct pmem *p, struct state_io *io)
+{
+	state_begin(io, "pmem", 1);
+	state_same(io, p->s.start, "its address");
+	state_same(io, p->s.size, "its size");
+	virtio_state(&p->v, io);
+	state_end(io);
 }

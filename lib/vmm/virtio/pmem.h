@@ -44,4 +44,8 @@ void pmem_free(struct pmem *p);
 int pmem_attach(const struct pmem *p, struct kvm_vm *vm, uint32_t slot,
 		struct err *e);
 
+/* Its section of the state file: see vmm/state.h. */
+struct state_io;
+void pmem_state_io(struct pmem *p, struct state_io *io);
+
 #endif

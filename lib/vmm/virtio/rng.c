@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <linux/virtio_ids.h>
 #include <sys/random.h>
+#include "vmm/state.h"
 
 #define RNG_MAX 4096
 
@@ -61,4 +62,11 @@ int rng_init(struct rng *d, const struct mem *mem, struct loop *loop,
 void rng_free(struct rng *d)
 {
 	virtio_free(&d->v);
+}
+
+void rng_state_io(struct rng *d, struct state_io *io)
+{
+	state_begin(io, "rng", 1);
+	virtio_state(&d->v, io);
+	state_end(io);
 }

@@ -18,4 +18,8 @@ int rng_init(struct rng *d, const struct mem *mem, struct loop *loop,
 	     struct err *e);
 void rng_free(struct rng *d);
 
+/* Its section of the state file: see vmm/state.h. */
+struct state_io;
+void rng_state_io(struct rng *d, struct state_io *io);
+
 #endif

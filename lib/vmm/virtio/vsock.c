@@ -28,6 +28,7 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "vmm/state.h"
 
 /* ---- the status channel ---- */
 
@@ -328,4 +329,14 @@ void vsock_free(struct vsock *d)
 		munmap(d->rings, (size_t)VSOCK_CLIENTS * VSOCK_RING);
 	d->rings = NULL;
 	virtio_free(&d->v);
+}
+
+void vsock_state_io(struct vsock *d, struct state_io *io)
+{
+	state_begin(io, "vsock", 1);
+	state_same(io, d->s.cid, "the guest's address");
+	state_u32(io, &d->s.generation);
+	state_bool(io, &d->s.event_due);
+	virtio_state(&d->v, io);
+	state_end(io);
 }

@@ -135,4 +135,8 @@ void vsock_free(struct vsock *d);
  * Takes the lock. */
 void vsock_reset_connections(struct vsock *d);
 
+/* Its section of the state file: see vmm/state.h. */
+struct state_io;
+void vsock_state_io(struct vsock *d, struct state_io *io);
+
 #endif
