@@ -16,19 +16,12 @@
 #include "base/fd.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "bin/ran.h"
 #include "bin/tool.h"
 #include "host/emu.h"
 #include "host/prepare.h"
 #include "host/run.h"
 #include "vmm/check.h"
-
-/* Exit codes of `run` that are its own and not the command's, as env(1) and
- * timeout(1) have them. */
-enum {
-	RUN_FAILED = 125,
-	RUN_NOT_EXECUTABLE = 126,
-	RUN_NOT_FOUND = 127,
-};
 
 #define GIB ((uint64_t)1 << 30)
 
@@ -222,19 +215,6 @@ static int cmd_up(int argc, const char *const *argv)
 
 /* ---- run ---- */
 
-static int run_fail(const struct err *e, int code)
-{
-	tool_warn(e);
-	return code;
-}
-
-static int exec_code(int num)
-{
-	return num == ENOENT		       ? RUN_NOT_FOUND :
-	       num == EACCES || num == ENOEXEC ? RUN_NOT_EXECUTABLE :
-						 RUN_FAILED;
-}
-
 static int run_here(const char *const *argv)
 {
 	struct err e = ERR_INIT;
@@ -242,7 +222,7 @@ static int run_here(const char *const *argv)
 	tool_restore_signals();
 	execvp(argv[0], (char *const *)(uintptr_t)argv);
 	err_sys(&e, errno, "cannot run %s", argv[0]);
-	return run_fail(&e, exec_code(e.num));
+	return ran_fail(&e, ran_code_of(e.num));
 }
 
 static int run_there(int conn, const char *const *argv)
@@ -250,17 +230,11 @@ static int run_there(int conn, const char *const *argv)
 	struct wire_exit ended = { .code = 0 };
 	struct err e = ERR_INIT;
 
-	switch (host_run(conn, argv, opt_tty, &ended, &e)) {
-	case WIRE_EXITED:
-		return (int)ended.code + (ended.signaled ? 128 : 0);
-	case WIRE_REFUSED:
-		return run_fail(&e, exec_code(e.num));
-	case WIRE_LOST:
-		break;
-	}
-	if (!e.fix[0])
+	enum wire_outcome how = host_run(conn, argv, opt_tty, &ended, &e);
+
+	if (how == WIRE_LOST && !e.fix[0])
 		err_fix(&e, "iso-host up");
-	return run_fail(&e, RUN_FAILED);
+	return ran_code(how, &ended, &e);
 }
 
 static int cmd_run(int argc, const char *const *argv)
@@ -275,8 +249,8 @@ static int cmd_run(int argc, const char *const *argv)
 	if (conn >= 0)
 		return run_there(conn, argv);
 	if (conn != -ENOENT)
-		return run_fail(&e, RUN_FAILED);
-	return kvm_works() ? run_here(argv) : run_fail(&e, RUN_FAILED);
+		return ran_fail(&e, RAN_FAILED);
+	return kvm_works() ? run_here(argv) : ran_fail(&e, RAN_FAILED);
 }
 
 /* ---- down, status ---- */

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/io.h"
@@ -29,6 +30,8 @@
 #define STREAM 1U
 /* Frames waiting for the connection: above this, stdin is left alone. */
 #define OUT_HIGH ((size_t)4 * WIRE_PAYLOAD_MAX)
+/* How long an agent has to say that what it was told to kill is dead. */
+#define GRACE CLOCK_S(10)
 
 /* Where one of the command's outputs goes. */
 struct sink {
@@ -45,6 +48,8 @@ struct relay {
 	bool tty;
 	bool in_open;
 	bool stopping; /* as soon as everything is sent */
+	bool late;     /* the deadline has passed: it is being killed */
+	uint64_t deadline;
 	uint32_t in_credit;
 	struct sink sink[2];
 	struct buf out;
@@ -377,13 +382,38 @@ static bool finished(const struct relay *r)
 	       sink_pending(&r->sink[1]) == 0;
 }
 
+/* The time is over: for the command, then for the agent. */
+static void too_late(struct relay *r)
+{
+	size_t i;
+
+	if (r->late) {
+		err_set(r->e, ETIMEDOUT,
+			"the agent did not say that the command was killed");
+		for (i = 0; i < ARRAY_SIZE(r->sink); i++) {
+			buf_clear(&r->sink[i].pend);
+			r->sink[i].off = 0;
+		}
+		finish(r, WIRE_TIMEOUT);
+		return;
+	}
+	r->late = true;
+	r->in_open = false;
+	r->deadline = clock_now() + GRACE;
+	wire_put(&r->out, WIRE_RESET, 0, STREAM, NULL, 0);
+}
+
 static void relay_loop(struct relay *r)
 {
 	struct pollfd pf[P_N];
 
 	while (!finished(r)) {
 		want(r, pf);
-		if (poll(pf, P_N, -1) < 0 && errno != EINTR) {
+		if (r->deadline != UINT64_MAX && clock_now() >= r->deadline) {
+			too_late(r);
+			continue;
+		}
+		if (poll(pf, P_N, clock_until_ms(r->deadline)) < 0 && errno != EINTR) {
 			err_sys(r->e, errno, "cannot wait");
 			finish(r, WIRE_LOST);
 			return;
@@ -455,6 +485,13 @@ static void relay_run(struct relay *r)
 enum wire_outcome wire_run(int conn, const struct wire_request *x,
 			   struct wire_exit *ended, struct err *e)
 {
+	return wire_run_until(conn, x, UINT64_MAX, ended, e);
+}
+
+enum wire_outcome wire_run_until(int conn, const struct wire_request *x,
+				 uint64_t deadline, struct wire_exit *ended,
+				 struct err *e)
+{
 	mem_auto struct relay *r = calloc(1, sizeof(*r));
 	enum wire_outcome outcome;
 
@@ -465,6 +502,7 @@ enum wire_outcome wire_run(int conn, const struct wire_request *x,
 	r->conn = conn;
 	r->tty = x->tty;
 	r->in_open = true;
+	r->deadline = deadline;
 	r->in_credit = WIRE_WINDOW;
 	r->out = (struct buf)BUF_INIT;
 	r->ended = ended;
@@ -476,6 +514,8 @@ enum wire_outcome wire_run(int conn, const struct wire_request *x,
 	if (relay_open(r, x) == 0) {
 		relay_run(r);
 		outcome = r->outcome;
+		if (r->late && outcome == WIRE_EXITED)
+			outcome = WIRE_TIMEOUT;
 	}
 	buf_free(&r->out);
 	buf_free(&r->sink[0].pend);

@@ -14,6 +14,8 @@ enum wire_outcome {
 	WIRE_EXITED,  /* it ran and ended: see the struct wire_exit */
 	WIRE_REFUSED, /* the agent could not start it: @e says why */
 	WIRE_LOST,    /* the connection ended or broke: @e says why */
+	WIRE_TIMEOUT, /* it was killed at the deadline; if @e is filled, that
+			 is not certain, and why */
 };
 
 /* Wait on @conn for the agent's HELLO, sending ours.  0 or -errno with @e
@@ -26,5 +28,11 @@ int wire_greet(int conn, struct err *e);
  * stop this process are passed on; @x is not changed. */
 enum wire_outcome wire_run(int conn, const struct wire_request *x,
 			   struct wire_exit *ended, struct err *e);
+
+/* The same, but when clock_now() has reached @deadline (UINT64_MAX: never) the
+ * command and all that it started are killed. */
+enum wire_outcome wire_run_until(int conn, const struct wire_request *x,
+				 uint64_t deadline, struct wire_exit *ended,
+				 struct err *e);
 
 #endif

@@ -229,7 +229,7 @@ static void records(struct peer *p)
 	mkdir("l", 0750);
 	refused(file(p, WIRE_FILE_STAT, "l/none"), ENOENT, "cannot stat");
 	is_int(file(p, WIRE_FILE_LIST, "l")->got[0], 0, "an empty directory");
-	symlink("to\nthere", "l/link");
+	ok(symlink("to\nthere", "l/link") == 0, "a target with a newline");
 	lstat("l/link", &st);
 	r = file(p, WIRE_FILE_LIST, "l");
 	is_exit(r, false, 0, "one with a link");

@@ -40,6 +40,8 @@ static inline int run_child(int conn, const struct wire_request *x, int report)
 	case WIRE_LOST:
 		dprintf(report, "%s", e.text);
 		return 201;
+	case WIRE_TIMEOUT:
+		return 204;
 	}
 	return 203;
 }

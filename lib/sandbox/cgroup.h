@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A sandbox's leaf in the host's cgroup v2 tree: /sys/fs/cgroup/isokit/ID.
+ */
+#ifndef SANDBOX_CGROUP_H
+#define SANDBOX_CGROUP_H
+
+#include <stdint.h>
+
+struct err;
+
+struct cgroup_size {
+	uint64_t memory; /* of the guest, bytes */
+	uint64_t vcpus;
+};
+
+struct cgroup_usage {
+	uint64_t cpu_us;
+	uint64_t memory_peak;	 /* bytes; 0: the kernel does not say */
+	uint64_t memory_current; /* bytes */
+	uint64_t oom_kills;
+};
+
+/* Make the leaf of @id with its limits.  A descriptor of its directory, or
+ * -errno, @e filled: -EOPNOTSUPP, -EROFS, -EACCES and such mean that this
+ * machine gives us none. */
+int cgroup_make(const char *id, const struct cgroup_size *s, struct err *e);
+
+/* What it has used.  0, or -ENOENT when it has no leaf. */
+int cgroup_read(const char *id, struct cgroup_usage *u);
+
+/* Remove the leaf.  It is empty when the monitor has been waited for by
+ * somebody.  Absent is success.  0 or -errno. */
+int cgroup_remove(const char *id);
+
+#endif
