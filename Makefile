@@ -93,7 +93,7 @@ VMM = lib/vmm/kvm.c lib/vmm/cpuid.c lib/vmm/mem.c lib/vmm/vcpu.c lib/vmm/exit.c 
       lib/vmm/vm.c lib/vmm/ctl.c lib/vmm/log.c lib/vmm/boot.c lib/vmm/elf.c \
       lib/vmm/acpi.c lib/vmm/aml.c lib/vmm/serial.c lib/vmm/jail.c \
       lib/vmm/seccomp.c lib/vmm/state.c lib/vmm/kvm_state.c \
-      lib/vmm/vm_state.c lib/base/loop.c $(VIRTIO)
+      lib/vmm/vm_state.c lib/vmm/vm_clone.c lib/vmm/snap.c lib/base/loop.c $(VIRTIO)
 VIRTIO = lib/vmm/virtio/queue.c lib/vmm/virtio/mmio.c \
 	 lib/vmm/virtio/state.c lib/vmm/virtio/blk.c \
 	 lib/vmm/virtio/pmem.c lib/vmm/virtio/vsock.c \

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,7 @@
 #include "vmm/jail.h"
 #include "vmm/serial.h"
 #include "vmm/vm.h"
+#include "vmm/vm_state.h"
 
 /* The descriptors of a sandbox at most: every vsock client has one, and every
  * device a few. */
@@ -33,7 +35,7 @@
 
 struct config {
 	const char *id, *dir, *kernel, *initramfs, *cmdline, *rootfs, *scratch;
-	const char *kvm;
+	const char *kvm, *state, *memory_file;
 	bool rootfs_blk, no_jail;
 	uint64_t vcpus, memory, timeout, uid, ready, tap, cid;
 };
@@ -41,7 +43,7 @@ struct config {
 /* What is open for as long as the VM lives. */
 struct files {
 	int kvm, kernel, initramfs, rootfs, scratch, console, ended, pid;
-	int vsock, control;
+	int vsock, control, state, memory_file;
 };
 
 static struct vm vm;
@@ -80,6 +82,8 @@ enum {
 	OPT_CID,
 	OPT_READY,
 	OPT_KVM,
+	OPT_STATE,
+	OPT_MEMORY_FILE,
 	OPT_NO_JAIL,
 };
 
@@ -103,6 +107,8 @@ static const struct option options[] = {
 	{ "cid", NEEDS, NULL, OPT_CID },
 	{ "ready", NEEDS, NULL, OPT_READY },
 	{ "kvm", NEEDS, NULL, OPT_KVM },
+	{ "state", NEEDS, NULL, OPT_STATE },
+	{ "memory-file", NEEDS, NULL, OPT_MEMORY_FILE },
 	{ "no-jail", no_argument, NULL, OPT_NO_JAIL },
 	{ NULL, 0, NULL, 0 },
 };
@@ -140,10 +146,16 @@ static int set_number(struct config *c, int opt, struct err *e)
 static int set(struct config *c, int opt, struct err *e)
 {
 	const char **words[] = {
-		[OPT_ID] = &c->id,	     [OPT_DIR] = &c->dir,
-		[OPT_KERNEL] = &c->kernel,   [OPT_INITRAMFS] = &c->initramfs,
-		[OPT_CMDLINE] = &c->cmdline, [OPT_ROOTFS] = &c->rootfs,
-		[OPT_SCRATCH] = &c->scratch, [OPT_KVM] = &c->kvm,
+		[OPT_ID] = &c->id,
+		[OPT_DIR] = &c->dir,
+		[OPT_KERNEL] = &c->kernel,
+		[OPT_INITRAMFS] = &c->initramfs,
+		[OPT_CMDLINE] = &c->cmdline,
+		[OPT_ROOTFS] = &c->rootfs,
+		[OPT_SCRATCH] = &c->scratch,
+		[OPT_KVM] = &c->kvm,
+		[OPT_STATE] = &c->state,
+		[OPT_MEMORY_FILE] = &c->memory_file,
 	};
 
 	if (opt == OPT_ROOTFS_BLK)
@@ -170,10 +182,11 @@ static int parse(struct config *c, int argc, char **argv, struct err *e)
 	}
 	if (r < 0)
 		return r;
-	if (optind != argc || !c->dir || !c->kernel)
+	if (optind != argc || !c->dir || !c->kernel == !c->state ||
+	    !c->state != !c->memory_file)
 		return err_set(e, EINVAL,
-			       "--dir and --kernel are needed, and nothing but "
-			       "options is taken; see iso-vmm(8)");
+			       "it takes --dir and either --kernel or --state "
+			       "and --memory-file; see iso-vmm(8)");
 	return 0;
 }
 
@@ -199,20 +212,16 @@ static int open_in(const char *dir, const char *name, int flags, int *fd,
 
 /* We are the sandbox's process: a lock that ends with us, of which fork(2)'s
  * children have no part (fcntl(2), F_SETLK). */
-static int claim(const struct config *c, struct files *f, struct err *e)
+static int claim(int fd, struct err *e)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	char text[32];
 	int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
-	int r = open_in(c->dir, "vmm.pid", O_RDWR | O_CREAT, &f->pid, e);
 
-	if (r < 0)
-		return r;
-	if (fcntl(f->pid, F_SETLK, &lock) < 0)
-		return err_set(e, EBUSY, "%s/vmm.pid: a monitor is running",
-			       c->dir);
-	if (ftruncate(f->pid, 0) < 0 || pwrite(f->pid, text, (size_t)n, 0) != n)
-		return err_sys(e, errno, "cannot write %s/vmm.pid", c->dir);
+	if (fcntl(fd, F_SETLK, &lock) < 0)
+		return err_set(e, EBUSY, "vmm.pid: a monitor is running");
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)n, 0) != n)
+		return err_sys(e, errno, "cannot write vmm.pid");
 	return 0;
 }
 
@@ -239,14 +248,20 @@ static int open_rootfs(const struct config *c, struct files *f, struct err *e)
 
 static int open_files(const struct config *c, struct files *f, struct err *e)
 {
-	int r = claim(c, f, e);
+	int r = open_in(c->dir, "vmm.pid", O_RDWR | O_CREAT, &f->pid, e);
 
+	if (r == 0)
+		r = claim(f->pid, e);
 	if (r == 0)
 		r = open_file(c->kvm, O_RDWR, &f->kvm, e);
 	if (r == 0)
 		r = open_file(c->kernel, O_RDONLY, &f->kernel, e);
 	if (r == 0)
 		r = open_file(c->initramfs, O_RDONLY, &f->initramfs, e);
+	if (r == 0)
+		r = open_file(c->state, O_RDONLY, &f->state, e);
+	if (r == 0)
+		r = open_file(c->memory_file, O_RDONLY, &f->memory_file, e);
 	if (r == 0)
 		r = open_rootfs(c, f, e);
 	if (r == 0)
@@ -350,10 +365,26 @@ static int report_end(const struct files *f)
 	return vm.end == VM_ERROR ? 1 : 0;
 }
 
+/* The state of a snapshot: all of the file. */
+static int read_state(const struct files *f, struct vm_spec *s, struct err *e)
+{
+	ssize_t n;
+
+	if (f->state < 0)
+		return 0;
+	n = io_read_full(f->state, vm_state_buf, sizeof(vm_state_buf));
+	if (n < 0)
+		return err_sys(e, (int)-n, "cannot read the state file");
+	s->state = vm_state_buf;
+	s->state_len = (size_t)n;
+	s->memory_file = f->memory_file;
+	return 0;
+}
+
 static int make(const struct config *c, const struct files *f, struct err *e)
 {
 	struct vm_spec s = VM_SPEC_INIT;
-	int r;
+	int r = read_state(f, &s, e);
 
 	s.vcpus = (unsigned)c->vcpus;
 	s.memory = c->memory;
@@ -370,8 +401,90 @@ static int make(const struct config *c, const struct files *f, struct err *e)
 	s.log = STDERR_FILENO;
 	s.cid = c->cid;
 	s.idle_s = c->timeout;
-	r = vm_create(&vm, &s, e);
+	if (r == 0)
+		r = vm_create(&vm, &s, e);
 	return r < 0 ? r : ctl_init(&ctl, &vm, f->control, e);
+}
+
+/* ---- a child of fork(2) -------------------------------------------------- */
+
+/* The sandbox's own files in the numbers of the parent's, which so are closed.
+ * The lock on the parent's vmm.pid is not ours. */
+static int take_files(struct files *f, struct err *e)
+{
+	const struct {
+		enum vm_clone_fd from;
+		int to;
+	} pairs[] = {
+		{ VM_CLONE_PID, f->pid },
+		{ VM_CLONE_ENDED, f->ended },
+		{ VM_CLONE_LOG, STDERR_FILENO },
+		{ VM_CLONE_CONSOLE, f->console },
+		{ VM_CLONE_SCRATCH, f->scratch },
+	};
+	size_t i;
+
+	/* First of all: what it costs from here on is the child's. */
+	(void)!write(vm.clone_fd[VM_CLONE_CGROUP], "0\n", 2);
+	fd_close(&vm.clone_fd[VM_CLONE_CGROUP]);
+	for (i = 0; i < ARRAY_SIZE(pairs); i++) {
+		int *from = &vm.clone_fd[pairs[i].from];
+
+		if (dup3(*from, pairs[i].to,
+			 pairs[i].to == STDERR_FILENO ? 0 : O_CLOEXEC) < 0)
+			return err_sys(e, errno, "cannot take over a file");
+		fd_close(from);
+	}
+	return claim(f->pid, e);
+}
+
+/* Become the sandbox that was asked for. */
+static int become(struct files *f, struct err *e)
+{
+	int r = take_files(f, e);
+
+	if (r == 0)
+		r = vm_clone_begin(&vm, vm.clone_fd[VM_CLONE_VSOCK], e);
+	if (r == 0)
+		r = ctl_renew(&ctl, vm.clone_fd[VM_CLONE_CONTROL], e);
+	return r;
+}
+
+/* ---- */
+
+static void say_ready(int fd)
+{
+	if (fd < 0)
+		return;
+	(void)!write(fd, "ready\n", 6);
+	close(fd);
+}
+
+/* Until the end.  A child of fork(2) comes out of vm_run(), becomes another
+ * sandbox and goes on here; it stands still until it is told to run. */
+static int serve(struct files *f, int ready)
+{
+	struct err e = ERR_INIT;
+	int r = vm_start_threads(&vm, &e);
+
+	if (r == 0) {
+		say_ready(ready);
+		vm_resume(&vm);
+		r = vm_run(&vm, &e);
+		ready = -1;
+	}
+	while (r == 0 && vm.cloned) {
+		ready = vm.clone_fd[VM_CLONE_RESULT];
+		r = become(f, &e);
+		if (r == 0)
+			r = vm_start_threads(&vm, &e);
+		if (r < 0)
+			break;
+		say_ready(ready);
+		ready = -1;
+		r = vm_run(&vm, &e);
+	}
+	return r < 0 ? fail(&e, ready) : report_end(f);
 }
 
 int main(int argc, char **argv)
@@ -383,7 +496,7 @@ int main(int argc, char **argv)
 			    .ready = NONE,
 			    .tap = NONE,
 			    .cid = VSOCK_GUEST_CID_MIN };
-	struct files f = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 };
+	struct files f = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 };
 	struct err e = ERR_INIT;
 	int ready, r;
 
@@ -392,22 +505,16 @@ int main(int argc, char **argv)
 	if (parse(&c, argc, argv, &e) < 0)
 		return fail(&e, -1) + 1;
 	ready = c.ready == NONE ? -1 : (int)c.ready;
+	/* Nobody waits for the children that it forks. */
+	signal(SIGCHLD, SIG_IGN);
 	r = open_files(&c, &f, &e);
 	if (r == 0)
 		r = make(&c, &f, &e);
 	if (r == 0)
 		r = confine(&c, &e);
-	if (r == 0)
-		r = vm_start_threads(&vm, &e);
 	if (r < 0)
 		return fail(&e, ready);
-	if (ready >= 0) {
-		(void)!write(ready, "ready\n", 6);
-		close(ready);
-	}
-	if (vm_run(&vm, &e) < 0)
-		return fail(&e, -1);
-	r = report_end(&f);
+	r = serve(&f, ready);
 	ctl_free(&ctl);
 	vm_free(&vm);
 	return r;

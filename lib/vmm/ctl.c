@@ -14,7 +14,9 @@
 #include <sys/socket.h>
 
 #include "base/err.h"
+#include "base/fd.h"
 #include "base/str.h"
+#include "vmm/snap.h"
 #include "vmm/vm.h"
 
 struct answer {
@@ -74,32 +76,143 @@ static void do_balloon(struct vm *vm, struct str arg, struct answer *a)
 	say(a, "ok");
 }
 
-static void request(struct vm *vm, struct str line, struct answer *a)
+/* ---- descriptors --------------------------------------------------------- */
+
+struct packet {
+	struct str line;
+	int fd[CTL_FDS_MAX];
+	unsigned nfd;
+	char text[CTL_PACKET_MAX];
+};
+
+static void packet_close(struct packet *p)
 {
-	struct str verb = str_cut(&line, ' ');
+	unsigned i;
+
+	for (i = 0; i < p->nfd; i++)
+		fd_close(&p->fd[i]);
+	p->nfd = 0;
+}
+
+static void take_fds(struct packet *p, struct msghdr *m)
+{
+	struct cmsghdr *c;
+
+	for (c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		p->nfd = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		memcpy(p->fd, CMSG_DATA(c), p->nfd * sizeof(int));
+	}
+}
+
+/* 1, 0 at the end, -EAGAIN, or another -errno. */
+static int packet_read(struct packet *p, int fd)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(CTL_FDS_MAX * sizeof(int))];
+	} control;
+	struct iovec iov = { p->text, sizeof(p->text) };
+	struct msghdr m = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = &control,
+			    .msg_controllen = sizeof(control) };
+	ssize_t n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
+
+	p->nfd = 0;
+	if (n < 0)
+		return errno == EINTR ? -EAGAIN : -errno;
+	take_fds(p, &m);
+	if (n == 0 || (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+		return n == 0 ? 0 : -EMSGSIZE;
+	p->line = str_trim((struct str){ p->text, (size_t)n });
+	return 1;
+}
+
+static bool wants_fds(struct vm *vm, const struct packet *p, unsigned n,
+		      struct answer *a)
+{
+	if (p->nfd != n)
+		say(a, "error: %u descriptors; it takes %u", p->nfd, n);
+	else if (vm->cpus.want == VCPU_RUN)
+		say(a, "error: the VM runs; pause it first");
+	else
+		return true;
+	return false;
+}
+
+static void do_fork(struct vm *vm, struct packet *p, struct answer *a)
+{
+	struct err e = ERR_INIT;
+	pid_t pid;
+
+	if (!wants_fds(vm, p, VM_CLONE_FDS, a))
+		return;
+	pid = vm_clone(vm, &e);
+	if (pid < 0) {
+		say(a, "error: %s", e.text);
+	} else if (pid > 0) {
+		say(a, "ok %d", (int)pid);
+	} else {
+		memcpy(vm->clone_fd, p->fd, sizeof(vm->clone_fd));
+		p->nfd = 0;
+	}
+}
+
+static void do_snapshot(struct vm *vm, const struct packet *p, struct answer *a)
+{
+	struct err e = ERR_INIT;
+
+	if (!wants_fds(vm, p, SNAP_FDS, a))
+		return;
+	if (snap_start(vm, p->fd, &e) < 0)
+		say(a, "error: %s", e.text);
+	else
+		say(a, "ok");
+}
+
+/* ---- requests ------------------------------------------------------------ */
+
+static void set_paused(struct ctl_client *c, bool paused)
+{
+	c->paused = paused;
+	if (paused)
+		vm_pause(c->ctl->vm);
+	else
+		vm_resume(c->ctl->vm);
+}
+
+static void request(struct ctl_client *c, struct packet *p, struct answer *a)
+{
+	struct vm *vm = c->ctl->vm;
+	struct str line = p->line, verb = str_cut(&line, ' ');
 
 	if (str_eq(verb, STR("stats"))) {
 		do_stats(vm, a);
-	} else if (str_eq(verb, STR("pause"))) {
-		vm_pause(vm);
-		say(a, "ok");
-	} else if (str_eq(verb, STR("resume"))) {
-		vm_resume(vm);
+	} else if (str_eq(verb, STR("pause")) || str_eq(verb, STR("resume"))) {
+		set_paused(c, str_eq(verb, STR("pause")));
 		say(a, "ok");
 	} else if (str_eq(verb, STR("balloon"))) {
 		do_balloon(vm, line, a);
+	} else if (str_eq(verb, STR("fork"))) {
+		do_fork(vm, p, a);
+	} else if (str_eq(verb, STR("snapshot"))) {
+		do_snapshot(vm, p, a);
 	} else if (str_eq(verb, STR("quit"))) {
 		vm_end(vm, VM_QUIT, "asked to end");
 		say(a, "ok");
 	} else {
 		say(a, "error: unknown request; expected stats, pause, "
-		       "resume, balloon or quit");
+		       "resume, fork, snapshot, balloon or quit");
 	}
 }
 
 static void drop(struct ctl_client *c)
 {
 	loop_close(&c->w);
+	if (c->paused)
+		set_paused(c, false);
 	if (c->ctl->n-- == CTL_CLIENTS_MAX)
 		loop_arm(&c->ctl->listen, EPOLLIN);
 }
@@ -107,20 +220,22 @@ static void drop(struct ctl_client *c)
 static void client_ready(struct watch *w, uint32_t events)
 {
 	struct ctl_client *c = container_of(w, struct ctl_client, w);
-	char line[CTL_PACKET_MAX];
 	struct answer a = { .len = 0 };
-	ssize_t n = recv(w->fd, line, sizeof(line), MSG_TRUNC);
+	struct packet p;
+	int r = packet_read(&p, w->fd);
 
 	(void)events;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (r == -EAGAIN)
 		return;
-	if (n <= 0 || (size_t)n > sizeof(line)) {
-		drop(c);
+	if (r > 0)
+		request(c, &p, &a);
+	packet_close(&p);
+	/* A child of fork(2) has no clients. */
+	if (c->ctl->vm->cloned)
 		return;
-	}
-	request(c->ctl->vm, str_trim((struct str){ line, (size_t)n }), &a);
 	/* Who does not read its answers gets none. */
-	if (send(w->fd, a.text, a.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+	if (r <= 0 ||
+	    send(w->fd, a.text, a.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		drop(c);
 }
 
@@ -136,6 +251,7 @@ static void listen_ready(struct watch *w, uint32_t events)
 	for (i = 0; c->clients[i].w.fd >= 0; i++)
 		;
 	c->clients[i].w.fd = fd;
+	c->clients[i].paused = false;
 	loop_arm(&c->clients[i].w, EPOLLIN);
 	/* The rest waits in the backlog. */
 	if (++c->n == CTL_CLIENTS_MAX)
@@ -157,6 +273,17 @@ int ctl_init(struct ctl *c, struct vm *vm, int listen, struct err *e)
 	c->listen.fd = listen;
 	r = loop_arm(&c->listen, EPOLLIN);
 	return r < 0 ? err_sys(e, -r, "cannot serve the control socket") : 0;
+}
+
+int ctl_renew(struct ctl *c, int listen, struct err *e)
+{
+	unsigned i;
+
+	/* What is watched is gone with the parent's loop. */
+	for (i = 0; i < CTL_CLIENTS_MAX; i++)
+		fd_close(&c->clients[i].w.fd);
+	fd_close(&c->listen.fd);
+	return ctl_init(c, c->vm, listen, e);
 }
 
 void ctl_free(struct ctl *c)

@@ -5,7 +5,15 @@
  *
  *	stats		a JSON object: vcpus, memory, exits of each processor,
  *			bytes given back, rules broken
- *	pause, resume	"ok"
+ *	pause, resume	"ok"; who paused and leaves without resuming has
+ *			resumed
+ *	fork		with the descriptors of enum vm_clone_fd: "ok PID"; the
+ *			VM must be paused.  The child says on the first of them
+ *			how it went, and stands still until it is resumed
+ *	snapshot	with three descriptors, of a pipe, a state file and a
+ *			memory file, both empty: "ok"; the VM must be paused.
+ *			A child writes them while the VM may run on, and says on
+ *			the pipe how it went
  *	balloon PAGES	"ok"; the guest is asked to give up so many
  *	quit		"ok", then the VM ends
  *
@@ -14,6 +22,8 @@
  */
 #ifndef VMM_CTL_H
 #define VMM_CTL_H
+
+#include <stdbool.h>
 
 #include "base/loop.h"
 
@@ -25,9 +35,13 @@ struct vm;
 
 struct ctl;
 
+/* Descriptors that a request may bring. */
+#define CTL_FDS_MAX 16
+
 struct ctl_client {
 	struct watch w;
 	struct ctl *ctl;
+	bool paused; /* the VM stands still by its wish */
 };
 
 struct ctl {
@@ -40,6 +54,9 @@ struct ctl {
 /* Serve @vm's control socket @listen, which becomes ours, on the VM's main
  * loop.  0 or -errno, @e filled. */
 int ctl_init(struct ctl *c, struct vm *vm, int listen, struct err *e);
+
+/* In a child of fork(2): its own socket, and nobody connected. */
+int ctl_renew(struct ctl *c, int listen, struct err *e);
 void ctl_free(struct ctl *c);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "base/err.h"
 #include "vmm/kvm.h"
@@ -34,13 +35,22 @@ static uint8_t *map_aligned(uint64_t size)
 	return at;
 }
 
-int mem_create(struct mem *m, uint64_t size, struct err *e)
+static int check_size(uint64_t size, struct err *e)
 {
 	if (size < LAYOUT_RAM_MIN || size > LAYOUT_RAM_MAX || size % HUGE_PAGE)
 		return err_set(e, EINVAL,
 			       "memory of %llu bytes: it must be a multiple of "
 			       "2 MiB from 32 MiB to 64 GiB",
 			       (unsigned long long)size);
+	return 0;
+}
+
+int mem_create(struct mem *m, uint64_t size, struct err *e)
+{
+	int r = check_size(size, e);
+
+	if (r < 0)
+		return r;
 	m->host = map_aligned(size);
 	if (!m->host)
 		return err_sys(e, errno, "cannot map %llu MiB of memory",
@@ -49,6 +59,25 @@ int mem_create(struct mem *m, uint64_t size, struct err *e)
 	m->low = size < LAYOUT_HOLE ? size : LAYOUT_HOLE;
 	/* A wish: without huge pages it is slower, not wrong. */
 	madvise(m->host, size, MADV_HUGEPAGE);
+	return 0;
+}
+
+int mem_create_from(struct mem *m, uint64_t size, int file, struct err *e)
+{
+	struct stat st;
+	int r = mem_create(m, size, e);
+
+	if (r < 0)
+		return r;
+	if (fstat(file, &st) < 0 || (uint64_t)st.st_size != size)
+		return err_set(e, EBADMSG,
+			       "the memory file has %lld bytes, not %llu",
+			       (long long)st.st_size, (unsigned long long)size);
+	/* In the place that is aligned already. */
+	if (mmap(m->host, size, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file,
+		 0) == MAP_FAILED)
+		return err_sys(e, errno, "cannot map the memory file");
 	return 0;
 }
 
@@ -85,6 +114,22 @@ void *mem_at(const struct mem *m, uint64_t gpa, uint64_t len)
 	    inside(gpa - LAYOUT_HIGH, len, m->size - m->low))
 		return m->host + m->low + (gpa - LAYOUT_HIGH);
 	return NULL;
+}
+
+void mem_show(struct mem *m, uint64_t gpa, const void *host, uint64_t size)
+{
+	m->rom = host;
+	m->rom_at = gpa;
+	m->rom_size = size;
+}
+
+const void *mem_at_ro(const struct mem *m, uint64_t gpa, uint64_t len)
+{
+	const void *p = mem_at(m, gpa, len);
+
+	if (!p && gpa >= m->rom_at && inside(gpa - m->rom_at, len, m->rom_size))
+		p = m->rom + (gpa - m->rom_at);
+	return p;
 }
 
 uint64_t mem_end(const struct mem *m)

@@ -31,6 +31,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
+#include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -149,6 +150,9 @@ static const struct row table[] = {
 	KVM(M, KVM_IOEVENTFD),
 	/* How much a socket has for us. */
 	KVM(M, FIONREAD),
+	/* The network driver is ready, and has said what it can take: on the
+	 * processor that said so. */
+	KVM(V, TUNSETOFFLOAD),
 
 	/* Work: descriptors that are open, memory that is mapped. */
 	ROW(read, ALL),
@@ -182,7 +186,8 @@ static const struct row table[] = {
 	ROW(fcntl, ALL, IS, 1, F_GETFD),
 	ROW(fcntl, ALL, IS, 1, F_SETFD),
 	ROW(fcntl, M, IS, 1, F_SETLK), /* a child locks its own vmm.pid */
-	/* For the devices of a forked child. */
+	/* For a forked child: its own files in its parent's numbers. */
+	ROW(dup3, M),
 	ROW(epoll_create1, M),
 	ROW(eventfd2, M),
 	ROW(timerfd_create, M),

@@ -80,25 +80,32 @@ static int create_one(struct vcpus *s, struct vm *vm, unsigned id,
 	return r;
 }
 
-int vcpus_create(struct vcpus *s, struct vm *vm, unsigned n, struct err *e)
+int vcpus_init(struct vcpus *s, unsigned n, struct err *e)
 {
-	mem_auto struct kvm_cpuid2 *cpuid = NULL;
 	unsigned i;
-	int r;
 
-	pthread_mutex_init(&s->lock, NULL);
-	pthread_cond_init(&s->changed, NULL);
-	s->want = VCPU_STOP;
 	s->v = calloc(n, sizeof(*s->v));
 	if (!s->v)
 		return err_sys(e, ENOMEM, "cannot hold %u processors", n);
 	s->n = n;
 	for (i = 0; i < n; i++)
 		s->v[i].k = (struct kvm_vcpu)KVM_VCPU_INIT;
-	r = kvm_dev_cpuid(&vm->dev, &cpuid, e);
+	return 0;
+}
+
+int vcpus_create(struct vcpus *s, struct vm *vm, struct err *e)
+{
+	mem_auto struct kvm_cpuid2 *cpuid = NULL;
+	unsigned i;
+	int r = kvm_dev_cpuid(&vm->dev, &cpuid, e);
+
+	/* Anew also in a child of fork(2), in which nobody holds or waits. */
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->changed, NULL);
+	s->want = VCPU_STOP;
 	if (r == 0)
 		r = msr_list_get(&vm->dev, &s->msrs, e);
-	for (i = 0; r == 0 && i < n; i++)
+	for (i = 0; r == 0 && i < s->n; i++)
 		r = create_one(s, vm, i, cpuid, e);
 	return r;
 }
@@ -243,8 +250,11 @@ void vcpus_free(struct vcpus *s)
 {
 	unsigned i;
 
-	if (!s->v)
+	if (!s->v || !s->v[0].vm) {
+		free(s->v);
+		s->v = NULL;
 		return;
+	}
 	pthread_mutex_lock(&s->lock);
 	want(s, VCPU_END);
 	pthread_mutex_unlock(&s->lock);

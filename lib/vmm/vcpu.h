@@ -50,9 +50,12 @@ struct vcpus {
 	enum vcpu_want want;
 };
 
-/* Make @n processors of @vm, which has its interrupt controllers already.
+/* Room for @n processors.  0 or -errno. */
+int vcpus_init(struct vcpus *s, unsigned n, struct err *e);
+
+/* Make the processors of @vm, which has its interrupt controllers already.
  * 0 or -errno. */
-int vcpus_create(struct vcpus *s, struct vm *vm, unsigned n, struct err *e);
+int vcpus_create(struct vcpus *s, struct vm *vm, struct err *e);
 
 /* Start the threads; they stand still until vcpus_run().  0 or -errno. */
 int vcpus_start(struct vcpus *s, struct err *e);

@@ -21,6 +21,7 @@
 #include "base/fd.h"
 #include "vmm/acpi.h"
 #include "vmm/boot.h"
+#include "vmm/vm_state.h"
 
 #define PMEM_SLOT MEM_SLOTS
 
@@ -121,22 +122,26 @@ static void on_broken(struct virtio *v, const char *rule)
 		v->ops->name, rule);
 }
 
-/* Give the device its address, its interrupt and its doorbells. */
-static int connect_device(struct vm *vm, struct virtio *v, struct err *e)
+/* Give the device its address. */
+static int add_device(struct vm *vm, struct virtio *v)
 {
-	const unsigned i = vm->ndevs;
-	const uint64_t at = LAYOUT_MMIO + i * LAYOUT_MMIO_STRIDE;
-	unsigned q;
-	int r;
-
 	v->owner = vm;
 	v->on_broken = on_broken;
-	r = kvm_vm_irqfd(&vm->kvm, v->irq, LAYOUT_GSI + i, e);
+	vm->devs[vm->ndevs++] = v;
+	return 0;
+}
+
+/* Its interrupt and its doorbells. */
+static int connect_device(struct vm *vm, unsigned i, struct err *e)
+{
+	const uint64_t at = LAYOUT_MMIO + i * LAYOUT_MMIO_STRIDE;
+	const struct virtio *v = vm->devs[i];
+	unsigned q;
+	int r = kvm_vm_irqfd(&vm->kvm, v->irq, LAYOUT_GSI + i, e);
+
 	for (q = 0; r == 0 && q < v->ops->queues; q++)
 		r = kvm_vm_ioeventfd(&vm->kvm, v->kick[q].w.fd,
 				     at + VIRTIO_MMIO_NOTIFY, q, e);
-	if (r == 0)
-		vm->devs[vm->ndevs++] = v;
 	return r;
 }
 
@@ -153,12 +158,13 @@ static int add_root(struct vm *vm, const struct vm_spec *s, struct err *e)
 		return 0;
 	if (s->rootfs_blk) {
 		r = blk_init(&vm->root_blk, &blk, &vm->mem, &vm->disk_loop, e);
-		return r < 0 ? r : connect_device(vm, &vm->root_blk.v, e);
+		return r < 0 ? r : add_device(vm, &vm->root_blk.v);
 	}
 	r = pmem_init(&vm->pmem, &pmem, &vm->mem, &vm->loop, e);
-	if (r == 0)
-		r = pmem_attach(&vm->pmem, &vm->kvm, PMEM_SLOT, e);
-	return r < 0 ? r : connect_device(vm, &vm->pmem.v, e);
+	if (r < 0)
+		return r;
+	mem_show(&vm->mem, vm->pmem.s.start, vm->pmem.host, vm->pmem.s.size);
+	return add_device(vm, &vm->pmem.v);
 }
 
 static int add_scratch(struct vm *vm, const struct vm_spec *s, struct err *e)
@@ -169,7 +175,7 @@ static int add_scratch(struct vm *vm, const struct vm_spec *s, struct err *e)
 	if (s->scratch < 0)
 		return 0;
 	r = blk_init(&vm->scratch, &spec, &vm->mem, &vm->disk_loop, e);
-	return r < 0 ? r : connect_device(vm, &vm->scratch.v, e);
+	return r < 0 ? r : add_device(vm, &vm->scratch.v);
 }
 
 static int add_vsock(struct vm *vm, const struct vm_spec *s, struct err *e)
@@ -182,7 +188,7 @@ static int add_vsock(struct vm *vm, const struct vm_spec *s, struct err *e)
 	if (s->vsock < 0)
 		return 0;
 	r = vsock_init(&vm->vsock, &spec, &vm->mem, &vm->loop, e);
-	return r < 0 ? r : connect_device(vm, &vm->vsock.v, e);
+	return r < 0 ? r : add_device(vm, &vm->vsock.v);
 }
 
 static int add_net(struct vm *vm, const struct vm_spec *s, struct err *e)
@@ -193,7 +199,7 @@ static int add_net(struct vm *vm, const struct vm_spec *s, struct err *e)
 	if (s->tap < 0)
 		return 0;
 	r = net_init(&vm->net, &spec, &vm->mem, &vm->loop, e);
-	return r < 0 ? r : connect_device(vm, &vm->net.v, e);
+	return r < 0 ? r : add_device(vm, &vm->net.v);
 }
 
 static int add_devices(struct vm *vm, const struct vm_spec *s, struct err *e)
@@ -207,11 +213,11 @@ static int add_devices(struct vm *vm, const struct vm_spec *s, struct err *e)
 	if (r == 0)
 		r = rng_init(&vm->rng, &vm->mem, &vm->loop, e);
 	if (r == 0)
-		r = connect_device(vm, &vm->rng.v, e);
+		r = add_device(vm, &vm->rng.v);
 	if (r == 0)
 		r = balloon_init(&vm->balloon, &vm->mem, &vm->loop, e);
 	if (r == 0)
-		r = connect_device(vm, &vm->balloon.v, e);
+		r = add_device(vm, &vm->balloon.v);
 	return r < 0 ? r : add_net(vm, s, e);
 }
 
@@ -226,7 +232,7 @@ static int add_serial(struct vm *vm, const struct vm_spec *s, struct err *e)
 	if (r < 0)
 		return r;
 	vm->has_serial = true;
-	return kvm_vm_irqfd(&vm->kvm, vm->serial_irq, LAYOUT_GSI_SERIAL, e);
+	return 0;
 }
 
 /* ---- making one ---- */
@@ -276,6 +282,49 @@ static int load(struct vm *vm, const struct vm_spec *s, struct err *e)
 	return r;
 }
 
+/* The state of a snapshot.  Whoever was connected then is not now. */
+static int restore(struct vm *vm, const struct vm_spec *s, struct err *e)
+{
+	unsigned i;
+	int r = vm_state_load(vm, s->state, s->state_len, e);
+
+	if (r < 0)
+		return r;
+	if (vm->vsock.v.ops)
+		vsock_reset_connections(&vm->vsock);
+	for (i = 0; i < vm->ndevs; i++)
+		virtio_loaded(vm->devs[i]);
+	return 0;
+}
+
+static int make_memory(struct vm *vm, const struct vm_spec *s, struct err *e)
+{
+	return s->memory_file < 0 ?
+		       mem_create(&vm->mem, s->memory, e) :
+		       mem_create_from(&vm->mem, s->memory, s->memory_file, e);
+}
+
+int vm_make_kvm(struct vm *vm, struct err *e)
+{
+	unsigned i;
+	int r = kvm_vm_create(&vm->kvm, &vm->dev, e);
+
+	if (r == 0)
+		r = kvm_vm_add_irqchip(&vm->kvm, e);
+	if (r == 0)
+		r = vcpus_create(&vm->cpus, vm, e);
+	if (r == 0)
+		r = mem_attach(&vm->mem, &vm->kvm, e);
+	if (r == 0 && vm->pmem.host)
+		r = pmem_attach(&vm->pmem, &vm->kvm, PMEM_SLOT, e);
+	if (r == 0)
+		r = kvm_vm_irqfd(&vm->kvm, vm->serial_irq, LAYOUT_GSI_SERIAL,
+				 e);
+	for (i = 0; r == 0 && i < vm->ndevs; i++)
+		r = connect_device(vm, i, e);
+	return r;
+}
+
 int vm_create(struct vm *vm, const struct vm_spec *s, struct err *e)
 {
 	int r;
@@ -291,22 +340,20 @@ int vm_create(struct vm *vm, const struct vm_spec *s, struct err *e)
 	if (r == 0)
 		r = kvm_dev_take(&vm->dev, s->kvm, e);
 	if (r == 0)
-		r = kvm_vm_create(&vm->kvm, &vm->dev, e);
+		r = vcpus_init(&vm->cpus, s->vcpus, e);
 	if (r == 0)
-		r = kvm_vm_add_irqchip(&vm->kvm, e);
-	if (r == 0)
-		r = vcpus_create(&vm->cpus, vm, s->vcpus, e);
-	if (r == 0)
-		r = mem_create(&vm->mem, s->memory, e);
-	if (r == 0)
-		r = mem_attach(&vm->mem, &vm->kvm, e);
+		r = make_memory(vm, s, e);
 	if (r == 0)
 		r = add_serial(vm, s, e);
 	if (r == 0)
 		r = add_devices(vm, s, e);
 	if (r == 0)
 		r = idle_create(vm, s->idle_s, e);
-	return r < 0 ? r : load(vm, s, e);
+	if (r == 0)
+		r = vm_make_kvm(vm, e);
+	if (r < 0)
+		return r;
+	return s->state ? restore(vm, s, e) : load(vm, s, e);
 }
 
 /* ---- running ---- */
@@ -339,12 +386,18 @@ int vm_start_threads(struct vm *vm, struct err *e)
 
 int vm_run(struct vm *vm, struct err *e)
 {
-	int r = vm->on_thread ? vm->on_thread(VM_THREAD_MAIN, e) : 0;
+	int r = 0;
 
+	/* A child of fork(2) is confined already. */
+	if (vm->on_thread && !vm->confined)
+		r = vm->on_thread(VM_THREAD_MAIN, e);
 	if (r < 0)
 		return r;
-	vcpus_run(&vm->cpus);
+	vm->confined = true;
 	r = loop_run(&vm->loop);
+	/* A child of fork(2) has no processors yet that could stop. */
+	if (vm->cloned)
+		return 0;
 	vcpus_stop(&vm->cpus);
 	serial_flush(&vm->serial);
 	return r < 0 ? err_sys(e, -r, "cannot wait") : 0;

@@ -28,6 +28,7 @@
 #include "vmm/virtio/pmem.h"
 #include "vmm/virtio/rng.h"
 #include "vmm/virtio/vsock.h"
+#include "vmm/vm_clone.h"
 
 struct err;
 
@@ -67,13 +68,17 @@ struct vm_spec {
 	int log;	 /* or -1 */
 	uint64_t cid;	 /* the guest's vsock address */
 	uint64_t idle_s; /* end after that long without use; 0: never */
+	/* Instead of a kernel, what a snapshot has. */
+	int memory_file;   /* or -1 */
+	const void *state; /* borrowed; read by vm_create() */
+	size_t state_len;
 };
 
 #define VM_SPEC_INIT                                                    \
 	{                                                               \
 		.kvm = -1, .kernel = -1, .initramfs = -1, .rootfs = -1, \
 		.scratch = -1, .vsock = -1, .tap = -1, .console = -1,   \
-		.log = -1, .cid = 3                                     \
+		.log = -1, .cid = 3, .memory_file = -1                  \
 	}
 
 struct vm {
@@ -108,6 +113,11 @@ struct vm {
 	/* Called on every new thread before it does anything for the guest: to
 	 * confine it.  NULL: nothing. */
 	int (*on_thread)(enum vm_thread t, struct err *e);
+	bool confined; /* the main thread is */
+
+	/* We are a child of fork(2), and these are for it: see vm_clone.h. */
+	bool cloned;
+	int clone_fd[VM_CLONE_FDS];
 
 	struct watch ended; /* eventfd */
 	pthread_mutex_t end_lock;
@@ -120,7 +130,12 @@ struct vm {
 int vm_create(struct vm *vm, const struct vm_spec *s, struct err *e);
 int vm_start_threads(struct vm *vm, struct err *e);
 
-/* Run the guest and serve its devices, until the end: see vm->end. */
+/* KVM's part of it: the VM, its processors, memory and devices as they are in
+ * @vm.  0 or -errno, @e filled. */
+int vm_make_kvm(struct vm *vm, struct err *e);
+
+/* Serve the devices until the end: see vm->end; or in a child of vm_clone(),
+ * at once: see vm->cloned.  The guest runs when vm_resume() is called. */
 int vm_run(struct vm *vm, struct err *e);
 
 /* Processors and, through their locks, devices stand still; and go on. */

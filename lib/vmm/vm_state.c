@@ -16,6 +16,8 @@
 #include "vmm/state.h"
 #include "vmm/vm.h"
 
+uint8_t vm_state_buf[STATE_MAX];
+
 /* Changes with layout.h and with what devices there are, in which order. */
 #define MACHINE_VERSION 1
 
@@ -46,39 +48,66 @@ static void devices(struct vm *vm, struct state_io *io)
 		net_state_io(&vm->net, io);
 }
 
-static void everything(struct vm *vm, struct state_io *io)
+static void kvm_part(struct vm *vm, struct state_io *io)
 {
 	unsigned i;
 
-	machine(vm, io);
 	kvm_vm_state(&vm->kvm, io);
 	for (i = 0; i < vm->cpus.n; i++)
 		kvm_vcpu_state(&vm->cpus.v[i].k, i, &vm->cpus.msrs, io);
+}
+
+static void everything(struct vm *vm, struct state_io *io)
+{
+	machine(vm, io);
+	kvm_part(vm, io);
 	serial_state_io(&vm->serial, io);
 	devices(vm, io);
 }
 
-ssize_t vm_state_save(struct vm *vm, void *buf, size_t n, struct err *e)
+static ssize_t save(struct vm *vm, void (*what)(struct vm *, struct state_io *),
+		    void *buf, size_t n, struct err *e)
 {
 	struct state_io io;
 	int r;
 
 	state_save(&io, buf, n);
-	everything(vm, &io);
+	what(vm, &io);
 	r = state_done(&io, e);
 	return r < 0 ? r : (ssize_t)io.at;
 }
 
-int vm_state_load(struct vm *vm, const void *buf, size_t n, struct err *e)
+static int load(struct vm *vm, void (*what)(struct vm *, struct state_io *),
+		const void *buf, size_t n, struct err *e)
 {
 	struct state_io io;
 	unsigned i;
 	int r;
 
 	state_load(&io, buf, n);
-	everything(vm, &io);
+	what(vm, &io);
 	r = state_done(&io, e);
 	for (i = 0; r == 0 && i < vm->cpus.n; i++)
 		kvm_vcpu_stood_still(&vm->cpus.v[i].k);
 	return r;
+}
+
+ssize_t vm_state_save(struct vm *vm, void *buf, size_t n, struct err *e)
+{
+	return save(vm, everything, buf, n, e);
+}
+
+int vm_state_load(struct vm *vm, const void *buf, size_t n, struct err *e)
+{
+	return load(vm, everything, buf, n, e);
+}
+
+ssize_t vm_state_save_kvm(struct vm *vm, void *buf, size_t n, struct err *e)
+{
+	return save(vm, kvm_part, buf, n, e);
+}
+
+int vm_state_load_kvm(struct vm *vm, const void *buf, size_t n, struct err *e)
+{
+	return load(vm, kvm_part, buf, n, e);
 }

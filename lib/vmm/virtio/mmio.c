@@ -459,6 +459,24 @@ int virtio_init(struct virtio *v, const struct virtio_ops *ops,
 	return r;
 }
 
+int virtio_renew(struct virtio *v, struct err *e)
+{
+	unsigned i;
+	int r = 0;
+
+	for (i = 0; r == 0 && i < v->ops->queues; i++) {
+		fd_close(&v->kick[i].w.fd);
+		r = make_kick(v, i, v->loop, e);
+	}
+	fd_close(&v->irq);
+	if (r == 0)
+		v->irq = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (r == 0 && v->irq < 0)
+		r = err_sys(e, errno, "cannot make an eventfd for %s",
+			    v->ops->name);
+	return r;
+}
+
 void virtio_free(struct virtio *v)
 {
 	unsigned i;

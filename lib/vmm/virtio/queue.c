@@ -13,7 +13,8 @@
  *	length		a chain has at most as many buffers as the queue has
  *			entries, which also ends loops (2.7.5.3.1)
  *	order		what the device writes comes last (2.7.4.2)
- *	buffer		lies in RAM as a whole, and has bytes
+ *	buffer		lies in RAM as a whole, and has bytes; one that we only
+ *			read may lie in persistent memory
  *	total		fewer than 2^32 bytes a chain (2.7.5)
  *	indirect	not within another one, not with NEXT, a multiple of 16
  *			bytes, at most num entries, in RAM (2.7.5.3.1)
@@ -161,14 +162,16 @@ static int enter_indirect(struct vq *q, struct table *t,
 static int add_buffer(struct vq *q, struct vq_chain *c, const struct vq_desc *d)
 {
 	const unsigned n = c->nread + c->nwrite;
-	void *p = mem_at(q->mem, d->addr, d->len);
+	const bool write = d->flags & VRING_DESC_F_WRITE;
+	void *p = write ? mem_at(q->mem, d->addr, d->len) :
+			  (void *)(uintptr_t)mem_at_ro(q->mem, d->addr, d->len);
 
 	if (n == q->s.num)
 		return broken(q, "chain longer than the queue");
 	if (!p || d->len == 0)
 		return broken(q, "buffer outside of memory");
 	c->iov[n] = (struct iovec){ .iov_base = p, .iov_len = d->len };
-	if (d->flags & VRING_DESC_F_WRITE) {
+	if (write) {
 		c->nwrite++;
 		c->write_len += d->len;
 	} else if (c->nwrite) {

@@ -121,6 +121,10 @@ void virtio_state(struct virtio *v, struct state_io *io);
 /* Everything was loaded, and the VM is about to run. */
 void virtio_loaded(struct virtio *v);
 
+/* In a child of fork(2): eventfds of its own, on the loop, which is new too.
+ * 0 or -errno, @e filled. */
+int virtio_renew(struct virtio *v, struct err *e);
+
 /* ---- for the devices, with v->lock held ---- */
 
 #define virtio_has(v, bit) (((v)->s.features >> (bit)) & 1)

@@ -269,6 +269,16 @@ void vsock_reset_connections(struct vsock *d)
 	pthread_mutex_unlock(&d->v.lock);
 }
 
+void vsock_renew(struct vsock *d, int listen)
+{
+	pthread_mutex_lock(&d->v.lock);
+	fd_close(&d->listen.fd);
+	d->listen.fd = listen;
+	d->listen.armed = 0;
+	pthread_mutex_unlock(&d->v.lock);
+	vsock_reset_connections(d);
+}
+
 static int map_rings(struct vsock *d, struct err *e)
 {
 	const size_t size = (size_t)VSOCK_CLIENTS * VSOCK_RING;

@@ -135,6 +135,10 @@ void vsock_free(struct vsock *d);
  * Takes the lock. */
 void vsock_reset_connections(struct vsock *d);
 
+/* In a child of fork(2), on a loop that is new: the listening socket is @listen
+ * from now on, and connections are reset as above. */
+void vsock_renew(struct vsock *d, int listen);
+
 /* Its section of the state file: see vmm/state.h. */
 struct state_io;
 void vsock_state_io(struct vsock *d, struct state_io *io);
