@@ -13,7 +13,7 @@ UNIT = base_err base_buf base_str base_io base_proc base_run base_sock base_opt 
        guest_initramfs oci_ref oci_manifest oci_store oci_challenge oci_creds \
        rootfs_path rootfs_pax rootfs_space rootfs_tree \
        vmm_boot vmm_acpi vmm_serial vmm_mem vmm_queue vmm_queue_use \
-       vmm_mmio vmm_blk vmm_blk_flow vmm_pmem vmm_vsock vmm_vsock_flow agent_setup agent_file
+       vmm_mmio vmm_blk vmm_blk_flow vmm_pmem vmm_vsock vmm_vsock_flow vmm_state agent_setup agent_file
 
 kvm_check_SRC = tests/unit/kvm_check.c $(BASE) $(TINY) lib/vmm/check.c
 kvm_check_GUESTS = check
@@ -82,6 +82,7 @@ DEVICE = lib/vmm/virtio/queue.c lib/vmm/virtio/mmio.c lib/vmm/mem.c \
 	 lib/vmm/virtio/state.c lib/vmm/state.c lib/vmm/kvm.c lib/base/loop.c $(BASE)
 VSOCK = lib/vmm/virtio/vsock.c lib/vmm/virtio/vsock_conn.c \
 	lib/vmm/virtio/vsock_rx.c
+vmm_state_SRC = tests/unit/vmm_state.c lib/vmm/virtio/balloon.c $(DEVICE)
 vmm_vsock_SRC = tests/unit/vmm_vsock.c $(VSOCK) $(DEVICE)
 vmm_vsock_flow_SRC = tests/unit/vmm_vsock_flow.c $(VSOCK) $(DEVICE)
 vmm_mem_SRC = tests/unit/vmm_mem.c lib/vmm/mem.c lib/vmm/kvm.c $(BASE)
@@ -110,7 +111,7 @@ bench-programs: $(BENCH:%=$(O)/bin/%)
 
 FUZZERS = bzimage frame request user numbers agent mux \
 	  oci_ref oci_json oci_challenge layer vmm_elf vmm_serial \
-	  vmm_mmio vmm_queue vmm_blk vmm_pmem vmm_vsock
+	  vmm_mmio vmm_queue vmm_blk vmm_pmem vmm_vsock vmm_state
 
 bzimage_FUZZ = tests/fuzz/bzimage.c lib/guest/bzimage.c lib/guest/raw.c $(BASE)
 bzimage_FUZZ_LIBS = -larchive
@@ -138,6 +139,8 @@ vmm_elf_FUZZ = tests/fuzz/vmm_elf.c lib/vmm/boot.c lib/vmm/elf.c \
 vmm_serial_FUZZ = tests/fuzz/vmm_serial.c lib/vmm/serial.c lib/vmm/state.c \
 		  $(BASE)
 
+vmm_state_FUZZ = tests/fuzz/vmm_state.c lib/vmm/virtio/balloon.c \
+		 lib/vmm/virtio/blk.c lib/vmm/virtio/rng.c lib/vmm/serial.c $(DEVICE)
 vmm_vsock_FUZZ = tests/fuzz/vmm_vsock.c $(VSOCK) $(DEVICE)
 vmm_mmio_FUZZ = tests/fuzz/vmm_mmio.c $(DEVICE)
 vmm_queue_FUZZ = tests/fuzz/vmm_queue.c $(DEVICE)
@@ -145,6 +148,7 @@ vmm_blk_FUZZ = tests/fuzz/vmm_blk.c lib/vmm/virtio/blk.c $(DEVICE)
 vmm_pmem_FUZZ = tests/fuzz/vmm_pmem.c lib/vmm/virtio/pmem.c $(DEVICE)
 
 FUZZ_FLAGS = -g -O1 -fsanitize=fuzzer,address,undefined \
+	     -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION \
 	     -fno-sanitize-recover=all
 
 define FUZZER

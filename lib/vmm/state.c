@@ -154,10 +154,17 @@ void state_same(struct state_io *io, uint64_t x, const char *what)
 
 static uint32_t section_crc(const uint8_t *header, const uint8_t *end)
 {
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+	/* A fuzzer is to get past it. */
+	(void)header;
+	(void)end;
+	return 0;
+#else
 	const uint8_t *body = header + SECTION_HEADER;
 	uint32_t crc = crc32c(0, header, CRC_AT);
 
 	return crc32c(crc, body, (size_t)(end - body));
+#endif
 }
 
 static uint32_t get32(const uint8_t *p)
