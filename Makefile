@@ -74,7 +74,7 @@ DEMOS = vcpu-hello
 OCI = lib/base/sha256.c lib/oci/digest.c lib/oci/ref.c lib/oci/refname.c \
       lib/oci/json.c lib/oci/manifest.c lib/oci/config.c lib/oci/store.c \
       lib/oci/blob.c lib/oci/names.c lib/oci/prune.c lib/oci/finish.c \
-      lib/oci/layout.c lib/oci/archive.c
+      lib/oci/layout.c lib/oci/archive.c lib/oci/sum.c lib/oci/rootfs.c
 REGISTRY = lib/oci/challenge.c lib/oci/http.c lib/oci/httperr.c \
 	   lib/oci/creds.c lib/oci/registry.c lib/oci/auth.c \
 	   lib/oci/transfer.c lib/oci/pull.c
@@ -106,39 +106,39 @@ HOST = lib/host/emu.c lib/host/supervise.c lib/host/view.c lib/host/mux.c \
 iso-kernel_SRC = bin/iso-kernel.c $(TOOL) $(GUEST)
 iso-kernel_LIBS = -larchive -lkmod -ljansson -lpopt -lcrypto
 
-# What a sandbox is on this side; to start one takes more.
-SANDBOX = lib/sandbox/box.c lib/sandbox/cgroup.c lib/sandbox/config.c \
-	  lib/sandbox/connect.c \
-	  lib/sandbox/control.c lib/sandbox/helper.c lib/sandbox/id.c \
-	  lib/sandbox/rundir.c lib/sandbox/usage.c lib/base/sock.c $(WIRE) \
-	  lib/wire/client.c lib/wire/request.c
-START = lib/sandbox/identity.c lib/sandbox/monitor.c \
-	lib/sandbox/needs.c lib/sandbox/needs_kernel.c lib/sandbox/scratch.c \
-	lib/sandbox/start.c
+# What a sandbox is on this side, and the way into it.
+RUNDIR = lib/sandbox/id.c lib/sandbox/rundir.c lib/sandbox/box.c \
+	 lib/sandbox/control.c lib/sandbox/cgroup.c lib/base/sock.c
+CONNECT = lib/sandbox/connect.c lib/wire/client.c $(WIRE)
+START = lib/sandbox/identity.c lib/sandbox/monitor.c lib/sandbox/needs.c \
+	lib/sandbox/needs_kernel.c lib/sandbox/scratch.c lib/sandbox/start.c \
+	lib/sandbox/config.c lib/sandbox/helper.c
 
-# Neither libcurl nor libarchive: what has to be pulled or built first is the
-# work of programs that it runs.
-iso-boot_SRC = bin/iso-boot.c $(TOOL) $(SANDBOX) $(START) lib/base/sha256.c \
-	       lib/oci/digest.c lib/oci/ref.c lib/oci/refname.c \
-	       lib/oci/json.c lib/oci/manifest.c lib/oci/config.c \
-	       lib/oci/store.c lib/oci/blob.c lib/oci/names.c lib/oci/prune.c
-iso-boot_LIBS = -ljansson -lpopt -lcrypto
+# Neither libcurl nor libarchive nor libcrypto: what has to be pulled or built
+# first is the work of programs that it runs.
+iso-boot_SRC = bin/iso-boot.c $(TOOL) $(RUNDIR) $(CONNECT) $(START) \
+	       lib/wire/request.c lib/oci/digest.c lib/oci/ref.c \
+	       lib/oci/refname.c lib/oci/json.c lib/oci/manifest.c \
+	       lib/oci/names.c lib/oci/rootfs.c
+iso-boot_LIBS = -ljansson -lpopt
 
-iso-exec_SRC = bin/iso-exec.c bin/ran.c $(TOOL) $(SANDBOX)
-iso-exec_LIBS = -ljansson -lpopt
+iso-exec_SRC = bin/iso-exec.c bin/ran.c $(TOOL) $(RUNDIR) $(CONNECT)
+iso-exec_LIBS = -lpopt
 
-iso-cp_SRC = bin/iso-cp.c $(TOOL) $(SANDBOX) lib/sandbox/copy.c \
-	     lib/sandbox/extract.c lib/sandbox/pack.c
-iso-cp_LIBS = -larchive -ljansson -lpopt
+iso-cp_SRC = bin/iso-cp.c $(TOOL) $(RUNDIR) $(CONNECT) lib/wire/request.c \
+	     lib/sandbox/copy.c lib/sandbox/extract.c lib/sandbox/pack.c
+iso-cp_LIBS = -larchive -lpopt
 
-iso-ps_SRC = bin/iso-ps.c $(TOOL) $(SANDBOX)
+iso-ps_SRC = bin/iso-ps.c $(TOOL) $(RUNDIR) lib/sandbox/config.c \
+	     lib/sandbox/usage.c
 iso-ps_LIBS = -ljansson -lpopt
 
-iso-rm_SRC = bin/iso-rm.c $(TOOL) $(SANDBOX)
+iso-rm_SRC = bin/iso-rm.c $(TOOL) $(RUNDIR) lib/sandbox/config.c \
+	     lib/sandbox/usage.c
 iso-rm_LIBS = -ljansson -lpopt
 
-iso-logs_SRC = bin/iso-logs.c $(TOOL) $(SANDBOX) lib/sandbox/logs.c
-iso-logs_LIBS = -ljansson -lpopt
+iso-logs_SRC = bin/iso-logs.c $(TOOL) $(RUNDIR) lib/sandbox/logs.c
+iso-logs_LIBS = -lpopt
 
 iso-pull_SRC = bin/iso-pull.c bin/pulltalk.c $(TOOL) $(OCI) $(REGISTRY)
 iso-pull_LIBS = -lcurl -larchive -ljansson -lpopt -lcrypto

@@ -9,7 +9,9 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/kvm.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -137,6 +139,19 @@ static int run_setup(struct err *e)
 	return r;
 }
 
+/* A VM that nobody runs, for as long as this machine is up.  KVM switches
+ * hardware virtualization on for the first VM and off after the last; done over
+ * and over under QEMU's emulation, that hangs this machine sooner or later. */
+static void hold_vm(void)
+{
+	int dev = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (dev < 0)
+		return;
+	(void)ioctl(dev, KVM_CREATE_VM, 0UL);
+	close(dev);
+}
+
 int boot_host_root(struct err *e)
 {
 	int r = boot_mounts(lower, ARRAY_SIZE(lower), e);
@@ -155,5 +170,6 @@ int boot_host_root(struct err *e)
 		return r;
 	/* Whoever may run commands here may use them with KVM. */
 	chmod("/dev/kvm", 0666);
+	hold_vm();
 	return 0;
 }

@@ -5,13 +5,14 @@
  * For command number N there are in.N, out.N, err.N and go.N, FIFOs, and
  * run.N:
  *
- *	{ command echo N s >|report; : <go.N; [ -e run.N ] && WORDS; } \
+ *	{ command echo N s >|report; : <go.N; [ -e in.N ] && WORDS; } \
  *		<in.N >|out.N 2>|err.N
  *	command echo N $? >|report
  *
  * go.N is opened when the shell has said that it stands there, and so has all
- * others open.  A command that is taken back before that loses its run.N, and
- * never starts; later, it can be found in the terminal's foreground.
+ * others open.  A command that is taken back before that loses its in.N, and
+ * never starts: a signal would meet the shell at its prompt, and garble what is
+ * typed there.  Later, it can be found in the terminal's foreground.
  *
  * The shell's ends of the FIFOs must not be closed under it: a shell that
  * writes into a pipe without reader dies of it, and the session with it.  So
@@ -132,7 +133,7 @@ static int write_script(struct session *t, const struct wire_request *x,
 
 	buf_printf(&b,
 		   "{ command echo %llu s >|%s/report; : <%s/go.%llu; "
-		   "[ -e %s/run.%llu ] &&",
+		   "[ -e %s/in.%llu ] &&",
 		   n, t->dir, t->dir, n, t->dir, n);
 	for (i = 0; i < x->argc; i++)
 		add_word(&b, x->argv[i]);
@@ -253,7 +254,7 @@ void session_run_ended(struct session *t, int status)
 
 /* The shell itself is spared: it ends what it does by itself and goes back to
  * its prompt. */
-static void send_signal(struct session *t, int sig)
+static void send_signal(struct session *t, int sig, bool force)
 {
 	pid_t fg = t->pty.fd >= 0 ? pty_foreground(t->pty.fd) : 0;
 	bool ends = sig == SIGINT || sig == SIGTERM || sig == SIGHUP ||
@@ -262,10 +263,11 @@ static void send_signal(struct session *t, int sig)
 
 	if (!fg || t->dead)
 		return;
-	if (ends && !t->run.begun) {
+	if (ends && !t->run.begun && !force) {
 		t->run.early = sig;
-		file_name(name, "run", t->run.number);
+		file_name(name, "in", t->run.number);
 		unlinkat(t->dirfd, name, 0);
+		return;
 	}
 	t->run.broken |= ends;
 	t->run.asked = false;
@@ -295,7 +297,7 @@ static void run_unwanted(struct stream *s, int i)
 
 static void run_signal(struct stream *s, int sig)
 {
-	send_signal(s->session, sig);
+	send_signal(s->session, sig, false);
 }
 
 /* The second time, what does not let itself be killed is left alone. */
@@ -307,7 +309,7 @@ static void run_reset(struct stream *s)
 	loop_close(&s->in_w);
 	run_unwanted(s, 0);
 	run_unwanted(s, 1);
-	send_signal(s->session, SIGKILL);
+	send_signal(s->session, SIGKILL, again);
 	if (again) {
 		s->status = SIGKILL;
 		out_exit(s);

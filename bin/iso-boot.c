@@ -173,7 +173,7 @@ static int run(int argc, const char *const *argv)
 	int r;
 
 	(void)argc;
-	if (check_env(&e) < 0 || (name && rundir_check_name(name, &e) < 0))
+	if (check_env(&e) < 0 || (name && id_check_name(name, &e) < 0))
 		return wrong(&e);
 	r = needs_find(&n, &spec, &e);
 	/* Who was asked for it has said why. */

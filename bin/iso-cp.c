@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/fd.h"
 #include "bin/tool.h"
@@ -51,8 +52,8 @@ static int copy(struct copy_spec *s, const char *sandbox, bool in)
 	s->box = &b;
 	if (r == 0)
 		r = in ? copy_in(s, &e) : copy_out(s, &e);
-	if (r < 0 && b.dir >= 0 && e.num == ECONNRESET && box_is_over(&b))
-		box_ended(&b, &e);
+	if (r == -ECONNRESET && b.dir >= 0)
+		box_explain_loss(&b, clock_now() + CLOCK_S(10), &e);
 	if (r < 0)
 		return tool_fail(&e);
 	if (s->left_out && !quiet)

@@ -17,6 +17,9 @@
 /* A login shell: the user's own, if there is one and it can be run. */
 #define LOGIN "test -x \"$SHELL\" || SHELL=sh; exec \"$SHELL\" -l"
 
+/* For a machine to end whose agent has hung up. */
+#define LOSS_PATIENCE CLOCK_S(10)
+
 static const char *cwd, *user, *session;
 static uint64_t timeout_s;
 static struct opt_list env;
@@ -125,8 +128,8 @@ static int run_in(const struct box *b, const char *const *argv)
 				conn == -ETIMEDOUT ? RAN_TIMEOUT : RAN_FAILED);
 	how = wire_run_until(conn, &x, w.deadline, &ended, &e);
 	/* Whoever kills the first process of a machine ends the machine. */
-	if (how == WIRE_LOST && box_is_over(b))
-		box_ended(b, &e);
+	if (how == WIRE_LOST)
+		box_explain_loss(b, clock_now() + LOSS_PATIENCE, &e);
 	return ran_code(how, &ended, &e);
 }
 

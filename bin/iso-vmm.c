@@ -32,6 +32,8 @@
 /* The descriptors of a sandbox at most: every vsock client has one, and every
  * device a few. */
 #define FILES_MAX (VSOCK_CLIENTS + 256)
+/* Those that are open when the jail closes, and stay, are below this. */
+#define KEEP_MAX 256
 
 struct config {
 	const char *id, *dir, *kernel, *initramfs, *cmdline, *rootfs, *scratch;
@@ -134,12 +136,12 @@ static int set_number(struct config *c, int opt, struct err *e)
 	case OPT_UID:
 		return number("uid", 1, UINT32_MAX - 1, &c->uid, e);
 	case OPT_TAP:
-		return number("tap", 0, 1 << 20, &c->tap, e);
+		return number("tap", 0, KEEP_MAX - 1, &c->tap, e);
 	case OPT_CID:
 		return number("cid", VSOCK_GUEST_CID_MIN, UINT32_MAX - 1,
 			      &c->cid, e);
 	default:
-		return number("ready", 0, 1 << 20, &c->ready, e);
+		return number("ready", 0, KEEP_MAX - 1, &c->ready, e);
 	}
 }
 
@@ -300,7 +302,7 @@ static int list_files(const struct config *c, int *keep)
 {
 	int fd, n = 0;
 
-	for (fd = 3; fd < 256; fd++) {
+	for (fd = 3; fd < KEEP_MAX; fd++) {
 		int flags = fcntl(fd, F_GETFD);
 
 		if (flags < 0)
@@ -316,7 +318,7 @@ static int confine(const struct config *c, struct err *e)
 {
 	struct jail_spec s = JAIL_SPEC_INIT;
 	struct stat st;
-	int keep[256];
+	int keep[KEEP_MAX];
 
 	if (c->no_jail)
 		return 0;
@@ -325,8 +327,9 @@ static int confine(const struct config *c, struct err *e)
 	s.keep = keep;
 	s.nkeep = (size_t)list_files(c, keep);
 	s.files = FILES_MAX;
-	/* The largest file is the scratch disk, or the console's. */
-	s.file_size = RING_LOG_LIMIT;
+	/* The largest file is the scratch disk, a snapshot's memory, or the
+	 * console's. */
+	s.file_size = c->memory > RING_LOG_LIMIT ? c->memory : RING_LOG_LIMIT;
 	if (c->scratch && stat(c->scratch, &st) == 0 &&
 	    (uint64_t)st.st_size > s.file_size)
 		s.file_size = (uint64_t)st.st_size;

@@ -13,7 +13,10 @@ UNIT = base_err base_buf base_str base_io base_proc base_run base_sock base_opt 
        guest_initramfs oci_ref oci_manifest oci_store oci_challenge oci_creds \
        rootfs_path rootfs_pax rootfs_space rootfs_tree \
        vmm_boot vmm_acpi vmm_serial vmm_mem vmm_queue vmm_queue_use \
-       vmm_mmio vmm_blk vmm_blk_flow vmm_pmem vmm_vsock vmm_vsock_flow vmm_state agent_setup agent_file
+       vmm_mmio vmm_blk vmm_blk_flow vmm_pmem vmm_vsock vmm_vsock_flow vmm_state vmm_jail \
+       vmm_jail_errors vmm_jail_cost vmm_filter vmm_seccomp agent_setup agent_file \
+       agent_session agent_attach agent_port sandbox_id sandbox_rundir \
+       sandbox_scratch sandbox_extract
 
 kvm_check_SRC = tests/unit/kvm_check.c $(BASE) $(TINY) lib/vmm/check.c
 kvm_check_GUESTS = check
@@ -54,6 +57,17 @@ host_mux_SRC = tests/unit/host_mux.c $(MUX)
 host_load_SRC = tests/unit/host_load.c $(MUX)
 agent_tty_SRC = tests/unit/agent_tty.c $(WIRE) $(BASE)
 agent_user_SRC = tests/unit/agent_user.c agent/user.c $(BASE)
+agent_session_SRC = tests/unit/agent_session.c lib/base/sock.c \
+		    lib/base/sha256.c $(WIRE) $(BASE)
+agent_session_LIBS = -lcrypto
+agent_attach_SRC = tests/unit/agent_attach.c lib/base/sock.c $(WIRE) $(BASE)
+agent_port_SRC = tests/unit/agent_port.c $(WIRE) $(BASE)
+sandbox_id_SRC = tests/unit/sandbox_id.c lib/sandbox/id.c $(BASE)
+sandbox_rundir_SRC = tests/unit/sandbox_rundir.c $(RUNDIR) $(BASE)
+sandbox_scratch_SRC = tests/unit/sandbox_scratch.c lib/sandbox/scratch.c $(BASE)
+sandbox_extract_SRC = tests/unit/sandbox_extract.c lib/sandbox/extract.c \
+		      lib/sandbox/pack.c $(BASE)
+sandbox_extract_LIBS = -larchive
 agent_setup_SRC = tests/unit/agent_setup.c agent/setup.c agent/cgroup.c \
 		  $(WIRE) $(BASE)
 agent_file_SRC = tests/unit/agent_file.c $(WIRE) $(BASE)
@@ -82,6 +96,12 @@ DEVICE = lib/vmm/virtio/queue.c lib/vmm/virtio/mmio.c lib/vmm/mem.c \
 	 lib/vmm/virtio/state.c lib/vmm/state.c lib/vmm/kvm.c lib/base/loop.c $(BASE)
 VSOCK = lib/vmm/virtio/vsock.c lib/vmm/virtio/vsock_conn.c \
 	lib/vmm/virtio/vsock_rx.c
+JAIL = lib/vmm/jail.c lib/vmm/seccomp.c
+vmm_jail_SRC = tests/unit/vmm_jail.c $(JAIL) $(BASE)
+vmm_jail_errors_SRC = tests/unit/vmm_jail_errors.c $(JAIL) $(BASE)
+vmm_jail_cost_SRC = tests/unit/vmm_jail_cost.c $(JAIL) $(BASE)
+vmm_filter_SRC = tests/unit/vmm_filter.c $(JAIL) $(BASE)
+vmm_seccomp_SRC = tests/unit/vmm_seccomp.c $(JAIL) $(BASE)
 vmm_state_SRC = tests/unit/vmm_state.c lib/vmm/virtio/balloon.c $(DEVICE)
 vmm_vsock_SRC = tests/unit/vmm_vsock.c $(VSOCK) $(DEVICE)
 vmm_vsock_flow_SRC = tests/unit/vmm_vsock_flow.c $(VSOCK) $(DEVICE)

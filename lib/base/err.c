@@ -67,3 +67,19 @@ int err_in(struct err *e, const char *fmt, ...)
 	snprintf(e->text + len, sizeof(e->text) - len, ": %s", old);
 	return -e->num;
 }
+
+void err_plain(struct err *e)
+{
+	unsigned char was = 0, c;
+	char *p;
+
+	for (p = e ? e->text : NULL; p && *p; p++) {
+		c = (unsigned char)*p;
+		/* Those from 0x80 on are what UTF-8 has behind 0xc2, and a
+		 * byte by itself elsewhere. */
+		if (c < 0x20 || c == 0x7f ||
+		    (c >= 0x80 && c < 0xa0 && (was < 0x80 || was == 0xc2)))
+			*p = '?';
+		was = c;
+	}
+}

@@ -41,4 +41,8 @@ int err_fix(struct err *e, const char *fmt, ...)
 int err_in(struct err *e, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* A stranger has had a part in the text, which ends on somebody's terminal:
+ * control characters in it become '?'. */
+void err_plain(struct err *e);
+
 #endif

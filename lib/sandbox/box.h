@@ -92,6 +92,11 @@ struct box_wait {
  * -ETIMEDOUT, -EINTR. */
 int box_connect(const struct box *b, const struct box_wait *w, struct err *e);
 
+/* The guest has hung up: if the sandbox ends until @deadline (for the guest's
+ * end comes a moment before its machine's), say so and why in @e, in place of
+ * what it says. */
+void box_explain_loss(const struct box *b, uint64_t deadline, struct err *e);
+
 /* Describe in @e that the sandbox has ended, and why. */
 int box_ended(const struct box *b, struct err *e);
 

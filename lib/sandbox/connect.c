@@ -109,7 +109,7 @@ int box_connect(const struct box *b, const struct box_wait *w, struct err *e)
 	if (r < 0)
 		return failed(b, -r, e);
 	r = wire_greet(fd, e);
-	if (r == -ECONNRESET)
-		return failed(b, -r, e);
-	return r < 0 ? err_in(e, "%s", b->id) : fd_steal(&fd);
+	return r == -ECONNRESET ? failed(b, -r, e) :
+	       r < 0		? err_in(e, "%s", b->id) :
+				  fd_steal(&fd);
 }

@@ -95,3 +95,13 @@ int box_stop(const struct box *b, uint64_t deadline, struct err *e)
 	/* It has no say in this any more: no deadline. */
 	return wait_for(pidfd, UINT64_MAX);
 }
+
+void box_explain_loss(const struct box *b, uint64_t deadline, struct err *e)
+{
+	fd_auto int pidfd = box_pidfd(b);
+
+	if (pidfd >= 0 && !box_is_over(b))
+		wait_for(pidfd, deadline);
+	if (box_is_over(b))
+		box_ended(b, e);
+}

@@ -321,7 +321,9 @@ static mode_t current_umask(void)
 static int get_file(const struct copy_spec *c, const struct there *t,
 		    const char *to, struct err *e)
 {
-	mode_t mode = c->preserve ? t->mode & 07777 :
+	/* Not the set-ID bits: the file becomes ours, and what is in it is the
+	 * guest's. */
+	mode_t mode = c->preserve ? t->mode & 01777 :
 				    t->mode & 0777 & ~current_umask();
 	char tmp[IO_TMP_MAX];
 	fd_auto int fd = io_tmp_open(AT_FDCWD, to, 0600, tmp, e);

@@ -184,7 +184,11 @@ static mode_t mode_of(const struct extract *x, struct archive_entry *n)
 {
 	mode_t mode = archive_entry_perm(n);
 
-	return x->spec->preserve ? mode & 07777 : mode & 0777 & ~x->mask;
+	if (!x->spec->preserve)
+		return mode & 0777 & ~x->mask;
+	/* Without the owner that they are to lend, the set-ID bits would lend
+	 * ours, to a program of the guest's. */
+	return mode & (geteuid() == 0 ? 07777 : 01777);
 }
 
 static void times_of(struct archive_entry *n, struct timespec t[static 2])
@@ -463,5 +467,8 @@ int extract_tree(const struct extract_spec *s, struct extract_report *report,
 	else
 		r = x->tar ? failed(x, e) : err_sys(e, ENOMEM, "cannot unpack");
 	extract_free(x);
+	/* Names of the guest's are in it. */
+	if (r < 0)
+		err_plain(e);
 	return r;
 }

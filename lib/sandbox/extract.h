@@ -31,7 +31,8 @@ struct extract_spec {
 	const char *name;   /* what the archive's first entry becomes there; a
 			     single component */
 	uint64_t bytes_max; /* of all files */
-	bool preserve;	    /* modes whole, times, and owners if root */
+	bool preserve;	    /* times, and modes and owners if root; else modes
+			     without set-ID bits */
 	/* The archive's bytes: how many, 0 at its end, or -errno, described
 	 * where the caller knows. */
 	ssize_t (*read)(void *arg, void *p, size_t n);

@@ -56,3 +56,17 @@ bool id_is(struct str s)
 {
 	return s.len == ID_SIZE - 1 && id_is_prefix(s);
 }
+
+int id_check_name(const char *name, struct err *e)
+{
+	if (!str_is_name(str_of(name))) {
+		err_set(e, EINVAL, "'%.80s' is not a name for a sandbox", name);
+		return err_fix(e, "letters, digits, '.', '_', '-', at most 64, "
+				  "the first no dot or dash");
+	}
+	if (id_is_prefix(str_of(name))) {
+		err_set(e, EINVAL, "the name '%s' looks like an id", name);
+		return err_fix(e, "one that is not 'run' and digits");
+	}
+	return 0;
+}

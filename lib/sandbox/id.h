@@ -24,6 +24,10 @@ int id_make(char id[static ID_SIZE], struct err *e);
 bool id_is(struct str s);
 bool id_is_prefix(struct str s);
 
+/* Whether a sandbox may be called so: str_is_name(), and nothing that could be
+ * the beginning of an id.  0 or -EINVAL, @e filled. */
+int id_check_name(const char *name, struct err *e);
+
 /* @n random bytes as 2 @n hexadecimal digits and a NUL.  0 or -errno. */
 int id_random_hex(char *hex, size_t n, struct err *e);
 

@@ -23,6 +23,7 @@
 #include "sandbox/start.h"
 
 #define READY_FD 3
+#define READY "ready\n"
 #define WORDS_ROOM 1024
 #define LOG_MAX ((size_t)2 << 20)
 #define CONSOLE_LINES 5 /* of the console, that an error quotes */
@@ -111,6 +112,11 @@ static int wait_readable(int fd, int cancel, struct err *e)
 	return pf[1].revents ? err_set(e, EINTR, "interrupted") : 0;
 }
 
+static bool is_ready(const char *text, size_t n)
+{
+	return n == strlen(READY) && memcmp(text, READY, n) == 0;
+}
+
 /* All that the monitor says: "ready", or what is wrong and perhaps what to do
  * about it. */
 static int read_words(int fd, int cancel, char text[static WORDS_ROOM],
@@ -119,7 +125,7 @@ static int read_words(int fd, int cancel, char text[static WORDS_ROOM],
 	ssize_t got = 1;
 	size_t n = 0;
 
-	while (got > 0 && n + 1 < WORDS_ROOM) {
+	while (got > 0 && n + 1 < WORDS_ROOM && !is_ready(text, n)) {
 		int r = wait_readable(fd, cancel, e);
 
 		if (r < 0)
@@ -161,7 +167,7 @@ int monitor_start(struct proc *p, const struct start_spec *s,
 	if (r == 0)
 		r = read_words(pipe[0], s->cancel, text, e);
 	close(pipe[0]);
-	if (r < 0 || strcmp(text, "ready\n") == 0)
+	if (r < 0 || is_ready(text, strlen(text)))
 		return r;
 	if (*text)
 		return refused(text, e);

@@ -5,8 +5,8 @@
  * iso-kernel looks whether the initramfs was made from the agent that is
  * installed now, by its digest.  Here that would mean to load a library and
  * hash the agent at each boot, so its answer is kept in a file, together with
- * what tells that nothing it depends on has changed since: size and times of
- * the agent, busybox and iso-kernel itself, and which kernel is the default.
+ * what tells that nothing has changed since: size and times of the initramfs
+ * itself, the agent, busybox and iso-kernel, and which kernel is the default.
  *
  *	$ISO_ROOT/kernel/.sandbox	one line
  */
@@ -42,10 +42,12 @@ static void add_stat(struct buf *b, const char *path)
 		   st.st_ctim.tv_nsec);
 }
 
-/* What iso-kernel's answer depends on, a line; b->failed: not to be told. */
+/* iso-kernel's answer and what it depends on, a line; b->failed: not to be
+ * told. */
 static void describe(struct buf *b, const char *root,
 		     char release[static NAME_MAX + 1])
 {
+	mem_auto char *initramfs = NULL;
 	mem_auto char *agent = helper_libexec("iso-agent");
 	mem_auto char *program = helper_path("iso-kernel");
 	mem_auto char *link = str_path(root, "kernel/default");
@@ -56,7 +58,9 @@ static void describe(struct buf *b, const char *root,
 		return;
 	}
 	release[n] = '\0';
+	initramfs = str_printf("%s/kernel/%s/initramfs-sandbox", root, release);
 	buf_puts(b, release);
+	add_stat(b, initramfs);
 	add_stat(b, agent);
 	add_stat(b, program);
 	add_stat(b, BUSYBOX);

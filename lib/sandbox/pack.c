@@ -22,6 +22,7 @@
 struct pack {
 	const struct pack_spec *spec;
 	struct archive *disk, *tar;
+	bool over;   /* what libarchive writes to close is not wanted */
 	int written; /* of spec->write, when it failed */
 };
 
@@ -30,6 +31,8 @@ static la_ssize_t on_write(struct archive *a, void *arg, const void *p,
 {
 	struct pack *k = arg;
 
+	if (k->over)
+		return (la_ssize_t)n;
 	k->written = k->spec->write(k->spec->arg, p, n);
 	if (k->written == 0)
 		return (la_ssize_t)n;
@@ -173,8 +176,8 @@ int pack_tree(const struct pack_spec *s, struct err *e)
 	else
 		err_sys(e, ENOMEM, "cannot make an archive");
 	archive_entry_free(n);
-	if (r < 0 && k.tar)
-		archive_write_fail(k.tar);
+	/* Not archive_write_fail(): that forgets to free its buffer. */
+	k.over = true;
 	archive_write_free(k.tar);
 	archive_read_free(k.disk);
 	return r;

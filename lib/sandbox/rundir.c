@@ -121,15 +121,11 @@ static const char *id_of(const char *entry)
  * is done may remove some. */
 static int list(const struct rundir *d, struct ids *l, struct err *e)
 {
-	int fd = d->dir < 0 ? -1 :
-			      openat(d->dir, ".",
-				     O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(d->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *stream = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *n;
 	int r = 0;
 
-	if (d->dir < 0)
-		return 0;
 	if (!stream) {
 		err_sys(e, errno, "cannot read %s", d->path);
 		fd_close(&fd);
@@ -149,7 +145,7 @@ int rundir_each(const struct rundir *d, bool starting,
 		void *arg, struct err *e)
 {
 	ids_auto struct ids l = { .v = NULL };
-	int r = list(d, &l, e);
+	int r = d->dir < 0 ? 0 : list(d, &l, e);
 	size_t i;
 
 	for (i = 0; r == 0 && i < l.n; i++) {
@@ -369,25 +365,11 @@ int rundir_find(const struct rundir *d, const char *word, struct box *b,
 
 /* ---- making and removing ------------------------------------------------ */
 
-int rundir_check_name(const char *name, struct err *e)
-{
-	if (!str_is_name(str_of(name))) {
-		err_set(e, EINVAL, "'%.80s' is not a name for a sandbox", name);
-		return err_fix(e, "letters, digits, '.', '_', '-', at most 64, "
-				  "the first no dot or dash");
-	}
-	if (id_is_prefix(str_of(name))) {
-		err_set(e, EINVAL, "the name '%s' looks like an id", name);
-		return err_fix(e, "one that is not 'run' and digits");
-	}
-	return 0;
-}
-
 int rundir_make(const struct rundir *d, const char *name, struct box *b,
 		struct err *e)
 {
 	fd_auto int held = -1;
-	int r = name ? rundir_check_name(name, e) : 0;
+	int r = name ? id_check_name(name, e) : 0;
 
 	if (r == 0)
 		r = id_make(b->id, e);
@@ -490,6 +472,7 @@ static bool is_left(const struct box *b)
 void rundir_sweep(const struct rundir *d)
 {
 	ids_auto struct ids l = { .v = NULL };
+	fd_auto int names = -1;
 	size_t i;
 
 	if (d->dir < 0 || list(d, &l, NULL) < 0)
@@ -509,10 +492,7 @@ void rundir_sweep(const struct rundir *d)
 		if (left)
 			rundir_remove(d, &b, NULL);
 	}
-	{
-		fd_auto int held = lock(d, NULL);
-
-		if (held >= 0)
-			each_name(d, name_sweep, NULL);
-	}
+	names = lock(d, NULL);
+	if (names >= 0)
+		each_name(d, name_sweep, NULL);
 }

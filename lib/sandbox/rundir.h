@@ -57,10 +57,6 @@ int rundir_each(const struct rundir *d, bool starting,
 			  void *arg),
 		void *arg, struct err *e);
 
-/* Whether a sandbox may be called so: str_is_name(), and nothing that could be
- * the beginning of an id.  0 or -EINVAL, @e filled. */
-int rundir_check_name(const char *name, struct err *e);
-
 /* Make .boot.ID for a new sandbox, locked, and give it @name (NULL: none).
  * -EEXIST, @e filled, when the name is another sandbox's. */
 int rundir_make(const struct rundir *d, const char *name, struct box *b,

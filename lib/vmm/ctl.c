@@ -213,8 +213,8 @@ static void drop(struct ctl_client *c)
 	loop_close(&c->w);
 	if (c->paused)
 		set_paused(c, false);
-	if (c->ctl->n-- == CTL_CLIENTS_MAX)
-		loop_arm(&c->ctl->listen, EPOLLIN);
+	c->ctl->n--;
+	loop_arm(&c->ctl->listen, EPOLLIN);
 }
 
 static void client_ready(struct watch *w, uint32_t events)
@@ -246,8 +246,14 @@ static void listen_ready(struct watch *w, uint32_t events)
 	unsigned i;
 
 	(void)events;
+	/* The one that could not be accepted, for want of descriptors, would be
+	 * reported without end: only the next one's coming is, then. */
+	if (fd < 0 && errno != EAGAIN && errno != EINTR &&
+	    errno != ECONNABORTED)
+		loop_arm(w, EPOLLIN | EPOLLET);
 	if (fd < 0)
 		return;
+	loop_arm(w, EPOLLIN);
 	for (i = 0; c->clients[i].w.fd >= 0; i++)
 		;
 	c->clients[i].w.fd = fd;

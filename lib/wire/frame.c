@@ -242,18 +242,14 @@ void wire_get_error(const struct wire_frame *f, struct err *why)
 
 	if (n > sizeof(text))
 		n = sizeof(text);
-	/* The text ends on somebody's terminal. */
-	for (i = 0; i < n; i++) {
-		uint8_t c = f->data[4 + i];
-
-		if (c < 0x20 || c == 0x7f)
-			c = '?';
-		text[i] = (char)c;
-	}
+	for (i = 0; i < n; i++)
+		text[i] = f->data[4 + i] ? (char)f->data[4 + i] : '?';
 	/* What claims to be no error is one of the agent's. */
 	if (num == 0 || num > 4095)
 		num = EPROTO;
 	err_set(why, (int)num, "%.*s", (int)n, text);
+	/* It ends on somebody's terminal. */
+	err_plain(why);
 }
 
 void wire_set_winsize(uint8_t v[static 8], const struct wire_winsize *w)

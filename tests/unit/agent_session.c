@@ -1,98 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * The agent's sessions: shells that keep their state and outlive their
- * clients.
+ * The agent's sessions: commands in shells that keep their state.
  */
 #include "tests/tap.h"
 
 #include "base/sha256.h"
-#include "base/sock.h"
-#include "base/str.h"
-#include "tests/unit/agent_peer.h"
+#include "tests/unit/agent_ask.h"
 
 #define BIG (5U << 20)
-#define JOB "sh -c 'echo; exec sleep 1000'"
-
-static const char *shell; /* the one that is tested */
-
-/* ---- asking ---- */
-
-static struct run *session_ask(struct peer *p, const char *name, uint32_t verb,
-			       const char *const *argv, bool tty)
-{
-	mem_auto char *sh = str_printf("SHELL=%s", shell);
-	const char *env[] = { "PATH=/usr/bin:/bin", "PS1=% ", sh, "HOME=/none",
-			      NULL };
-	struct wire_request x = WIRE_REQUEST_INIT;
-
-	x.op = WIRE_OP_SESSION;
-	x.verb = verb;
-	x.session = name;
-	x.argv = (const char **)(uintptr_t)argv;
-	while (argv && argv[x.argc])
-		x.argc++;
-	x.envp = env;
-	x.envc = 4;
-	x.cwd = scratch_dir;
-	x.tty = tty;
-	x.winsize = (struct wire_winsize){ 33, 99, 0, 0 };
-	return run_exec(p, &x);
-}
-
-static struct run *attach(struct peer *p, const char *name)
-{
-	return session_ask(p, name, WIRE_SESSION_RUN, NULL, true);
-}
-
-static struct run *in_session(struct peer *p, const char *name,
-			      const char *script)
-{
-	const char *const argv[] = { "eval", script, NULL };
-
-	return session_ask(p, name, WIRE_SESSION_RUN, argv, false);
-}
-
-/* Run it to its end. */
-static struct run *say(struct peer *p, const char *name, const char *script)
-{
-	struct run *r = in_session(p, name, script);
-
-	run_input(r, NULL, 0);
-	run_wait(p, r);
-	return r;
-}
-
-static void end(struct peer *p, const char *name)
-{
-	struct run *r = session_ask(p, name, WIRE_SESSION_END, NULL, false);
-
-	run_wait(p, r);
-	is_exit(r, false, 0, "session ended");
-}
-
-static void type(struct peer *p, struct run *r, const char *text)
-{
-	peer_put(p, WIRE_DATA, WIRE_STDIN, r->id, text, strlen(text));
-}
-
-static bool until_says(struct peer *p, struct run *r, const char *text)
-{
-	peer_until(p, strstr(run_text(r, 0), text) || r->exited || r->failed);
-	return strstr(run_text(r, 0), text);
-}
-
-/* Whatever the shell's own prompt is, here is one. */
-static void until_ready(struct peer *p, struct run *r)
-{
-	type(p, r, "PS1='%'\\ ; echo P$((7*7))\n");
-	until_says(p, r, "P49");
-}
-
-static void detach(struct peer *p, struct run *r)
-{
-	peer_put(p, WIRE_EOF, WIRE_STDIN, r->id, NULL, 0);
-	run_wait(p, r);
-}
 
 /* ---- commands ---- */
 
@@ -201,7 +116,10 @@ static void background(struct peer *p)
 	struct run *r;
 	int life = life_watch("life");
 
-	r = say(p, "s", "(exec 9>life; echo; sleep 1000) & v=$!");
+	mkfifo("sync", 0600);
+	r = say(p, "s",
+		"(exec 9>life; echo >sync; "
+		"exec sleep 1000) & v=$!; read x <sync");
 	is_exit(r, false, 0, "a job in the background keeps no EXIT back");
 	r = say(p, "s", "kill $v; wait $v; echo gone");
 	has_str(run_text(r, 0), "gone\n", "its shell knows it still");
@@ -249,6 +167,27 @@ static void killing(struct peer *p)
 	end(p, "s");
 }
 
+/* A signal that comes before the shell has read its line. */
+static void early(struct peer *p)
+{
+	struct run *r;
+	int i, good = 0;
+
+	for (i = 0; i < 50; i++) {
+		r = in_session(p, "s", "sleep 1000");
+		peer_put(p, WIRE_RESET, 0, r->id, NULL, 0);
+		run_wait(p, r);
+		good += r->exited && r->exit.signaled;
+	}
+	is_int(good, 50, "50 that are taken back at once");
+	r = in_session(p, "s", "echo no");
+	peer_put_u32(p, WIRE_SIGNAL, 0, r->id, SIGTERM);
+	run_wait(p, r);
+	is_exit(r, false, 128 + SIGTERM, "a signal that comes early");
+	is_str(run_text(r, 0), "", "is in time");
+	end(p, "s");
+}
+
 static void shell_ends(struct peer *p)
 {
 	struct run *r = say(p, "s", "echo bye; exit 7; echo no"), *a;
@@ -270,8 +209,9 @@ static void shell_ends(struct peer *p)
 	r = in_session(p, "s", "true");
 	until_says(p, a, "/run.");
 	peer_put(p, WIRE_RESET, 0, r->id, NULL, 0);
+	peer_put(p, WIRE_RESET, 0, r->id, NULL, 0);
 	run_wait(p, r);
-	is_exit(r, true, SIGKILL, "of cat there is no way but RESET");
+	is_exit(r, true, SIGKILL, "out of cat there is a second RESET");
 	run_wait(p, a);
 	is_exit(a, true, SIGINT, "which ends it");
 }
@@ -303,229 +243,6 @@ static void hostile(struct peer *p)
 	end(p, "t");
 }
 
-/* ---- terminals ---- */
-
-static void attached(struct peer *p)
-{
-	struct run *a = attach(p, "s"), *b, *r;
-	struct wire_winsize w = { 50, 120, 0, 0 };
-
-	until_ready(p, a);
-	type(p, a, "stty size; v=1\n");
-	ok(until_says(p, a, "33 99"), "of the attacher's size");
-	b = attach(p, "s");
-	ok(until_says(p, b, "33 99"), "the second sees what was before");
-	wire_put_winsize(&p->send, b->id, &w);
-	type(p, b, "stty size; echo A$((1+1))\n");
-	ok(until_says(p, a, "A2") && until_says(p, b, "A2"),
-	   "both see the same");
-	ok(strstr(run_text(a, 0), "50 120"), "the latest size counts");
-	peer_sync(p);
-	type(p, a, "echo half");
-	until_says(p, b, "echo half");
-	r = say(p, "s", "v=2; echo run");
-	is_str(run_text(r, 0), "run\n", "a command beside them");
-	type(p, a, "echo v$v.\n");
-	ok(until_says(p, b, "v2."), "in the same shell");
-	detach(p, a);
-	is_exit(a, false, 0, "one leaves");
-	ok(a->eof[0] && !a->eof[1], "with one end of its one output");
-	type(p, b, "echo B$((1+2))\n");
-	ok(until_says(p, b, "B3"), "the other stays");
-	a = attach(p, "s");
-	type(p, a, "exit 6\n");
-	run_wait(p, a);
-	run_wait(p, b);
-	is_exit(a, false, 6, "the shell's end is told");
-	is_exit(b, false, 6, "to all");
-}
-
-static void interrupted(struct peer *p)
-{
-	struct run *a = attach(p, "s"), *r;
-
-	until_ready(p, a);
-	type(p, a, "sh -c 'echo C$((1+2)); exec sleep 1000'\n");
-	until_says(p, a, "C3");
-	r = say(p, "s", "true");
-	ok(r->failed && r->why.num == EBUSY, "busy with what was typed");
-	type(p, a, "\003");
-	type(p, a, "echo D$((1+3))\n");
-	ok(until_says(p, a, "D4"), "Ctrl-C");
-	r = in_session(p, "s", JOB "; sleep 1000");
-	peer_until(p, r->got[0]);
-	type(p, a, "\003");
-	run_wait(p, r);
-	is_exit(r, false, 128 + SIGINT, "Ctrl-C in a terminal beside it");
-	detach(p, a);
-	end(p, "s");
-}
-
-static void scrollback(struct peer *p)
-{
-	struct run *a = attach(p, "s");
-	const char *last;
-
-	until_ready(p, a);
-	type(p, a, "seq 1 300000; echo E$((2+3))\n");
-	ok(until_says(p, a, "E5"), "2 MB of output");
-	ok(a->got[0] > 2000000, "of which a lone client misses nothing");
-	detach(p, a);
-	a = attach(p, "s");
-	type(p, a, "echo F$((2+4))\n");
-	ok(until_says(p, a, "F6"), "attached again");
-	ok(a->got[0] > (1 << 20) - 4096 && a->got[0] < (1 << 20) + 4096,
-	   "the last megabyte is shown");
-	last = strstr(run_text(a, 0), "\r\n");
-	ok(last && last - run_text(a, 0) == 6 &&
-		   strtol(run_text(a, 0), NULL, 10) > 100000,
-	   "from a whole line on");
-	ok(strstr(run_text(a, 0), "299999\r\n300000\r\n"), "to the end");
-	detach(p, a);
-	end(p, "s");
-}
-
-/* One that takes nothing does not hold the other up. */
-static void stalled(struct peer *p)
-{
-	struct run *a = attach(p, "s"), *b;
-
-	a->hold = true;
-	until_ready(p, a);
-	b = attach(p, "s");
-	until_ready(p, b);
-	type(p, b, "seq 1 400000; echo E$((2+3))\n");
-	ok(until_says(p, b, "E5"), "beside a client that takes nothing");
-	ok(b->got[0] > 2700000, "the other has all");
-	is_int(a->got[0], WIRE_WINDOW, "which that one has not");
-	detach(p, b);
-	end(p, "s");
-	peer_put_u32(p, WIRE_CREDIT, WIRE_STDOUT, a->id, WIRE_WINDOW);
-	peer_sync(p);
-	ok(!a->exited, "its end comes when it has taken the rest");
-	peer_put_u32(p, WIRE_CREDIT, WIRE_STDOUT, a->id, WIRE_WINDOW);
-	a->hold = false;
-	run_wait(p, a);
-	is_exit(a, true, SIGKILL, "so");
-}
-
-/* ---- clients that vanish ---- */
-
-static struct peer *join(void)
-{
-	struct err e = ERR_INIT;
-	int fd = sock_connect("sock", &e);
-	struct peer *p;
-
-	if (fd < 0)
-		bail("%s", e.text);
-	p = peer_on(fd, 0);
-	peer_greet(p);
-	return p;
-}
-
-static void vanished(struct peer *p)
-{
-	struct peer *q = join();
-	struct run *a = attach(q, "s"), *r;
-	int life = life_watch("life"), fd;
-
-	until_ready(q, a);
-	type(q, a, "v=9; echo G$((1+6))\n");
-	until_says(q, a, "G7");
-	peer_free(q);
-	r = say(p, "s", "echo $v");
-	is_str(run_text(r, 0), "9\n", "a session outlives its client");
-	mkfifo("hold", 0600);
-	q = join();
-	r = in_session(q, "s",
-		       "exec 9>life; echo; head -c 1000000 /dev/zero; "
-		       "cat <hold >kept; v=10; exec 9>&-");
-	peer_until(q, r->got[0]);
-	peer_free(q);
-	fd = open("hold", O_WRONLY);
-	r = say(p, "s", "true");
-	ok(r->failed && r->why.num == EBUSY, "its command is still running");
-	has_str(r->why.text, "session s is busy", "says the refusal");
-	ok(write(fd, "kept", 4) == 4, "it reads on");
-	close(fd);
-	ok(life_ended(life), "a command outlives its client");
-	/* Its report may come after its descriptor's end. */
-	do {
-		r = say(p, "s", "echo $v");
-	} while (r->failed && r->why.num == EBUSY);
-	is_str(run_text(r, 0), "10\n", "to its own end");
-	end(p, "s");
-}
-
-/* ---- refusals ---- */
-
-static void refused(struct run *r, int num, const char *text)
-{
-	ok(r->failed && r->why.num == num, "refused: %s", text);
-	has_str(r->why.text, text, "with the reason");
-}
-
-static void refusals(struct peer *p)
-{
-	static const char *const bad[] = { "",	  ".",	  "..",	   "a/b", "-a",
-					   "a b", "a\nb", "$(id)", NULL };
-	const char *const argv[] = { "true", NULL };
-	char name[80];
-	struct run *r;
-	int i, good = 0;
-
-	for (i = 0; bad[i]; i++) {
-		r = say(p, bad[i], "true");
-		good += r->failed &&
-			(r->why.num == EPROTO || r->why.num == EINVAL);
-	}
-	is_int(good, i, "bad names");
-	memset(name, 'n', sizeof(name));
-	name[65] = '\0';
-	ok(say(p, name, "true")->failed, "a name too long");
-	name[64] = '\0';
-	is_exit(say(p, name, "true"), false, 0, "as long as may be");
-	end(p, name);
-	r = session_ask(p, "s", WIRE_SESSION_RUN, argv, true);
-	run_wait(p, r);
-	refused(r, EINVAL, "no terminal of its own");
-	r = session_ask(p, "s", WIRE_SESSION_END, NULL, false);
-	run_wait(p, r);
-	refused(r, ENOENT, "no session s");
-}
-
-static void sixteen(struct peer *p)
-{
-	char name[16];
-	struct run *r;
-	int i, n = 0;
-
-	for (i = 0; i < 16; i++) {
-		snprintf(name, sizeof(name), "n%d", i);
-		r = say(p, name, "exit 0 & true");
-		n += r->exited;
-	}
-	is_int(n, 16, "sixteen sessions");
-	refused(say(p, "n16", "true"), EAGAIN, "16 sessions are there");
-	is_exit(say(p, "n3", "true"), false, 0, "those that are, serve");
-	r = session_ask(p, NULL, WIRE_SESSION_LIST, NULL, false);
-	run_wait(p, r);
-	for (n = 0, i = 0; i < (int)r->out[0].len; i++)
-		n += r->out[0].data[i] == '\n';
-	is_int(n, 16, "a list");
-	ok(strncmp(run_text(r, 0), "n0\t", 3) == 0 &&
-		   strstr(run_text(r, 0), "\t0\tidle\n"),
-	   "of names and states");
-	say(p, "n5", "exit 1");
-	is_exit(say(p, "n16", "true"), false, 0, "room for another");
-	for (i = 0; i < 17; i++) {
-		snprintf(name, sizeof(name), "n%d", i);
-		if (i != 5)
-			end(p, name);
-	}
-}
-
 static void users(struct peer *p)
 {
 	const char *const argv[] = { "eval", "id -u; cat; echo err >&2", NULL };
@@ -551,57 +268,33 @@ static void users(struct peer *p)
 	x.user = "root";
 	r = run_exec(p, &x);
 	run_wait(p, r);
-	refused(r, EPERM, "belongs to user 1");
+	ok(r->failed && r->why.num == EPERM, "another has no part in it");
+	has_str(r->why.text, "belongs to user 1", "and is told why");
 	end(p, "u");
 }
 
-static void all(struct peer *p, const char *path)
+static void in_each_shell(struct peer *p)
 {
-	shell = path;
-	diag("shell %s", path);
-	state(p);
-	binary(p);
-	unwanted(p);
-	background(p);
-	killing(p);
-	shell_ends(p);
-	attached(p);
-	interrupted(p);
-	vanished(p);
-	hostile(p);
+	static const char *const shells[] = { "/bin/bash", "/bin/dash",
+					      "/usr/bin/busybox" };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(shells); i++) {
+		shell = shells[i];
+		diag("%s", shell);
+		state(p);
+		binary(p);
+		unwanted(p);
+		background(p);
+		killing(p);
+		early(p);
+		shell_ends(p);
+		hostile(p);
+	}
+	users(p);
 }
 
 int main(void)
 {
-	struct err e = ERR_INIT;
-	int listener, status, fds;
-	char path[64];
-	struct peer *p;
-	pid_t agent;
-
-	scratch_enter();
-	setenv("TMPDIR", scratch_dir, 1);
-	listener = sock_listen("sock", &e);
-	agent = agent_start("--listen", listener);
-	snprintf(path, sizeof(path), "/proc/%d/fd", agent);
-	p = join();
-	fds = count_entries(path);
-	all(p, "/bin/bash");
-	all(p, "/bin/dash");
-	all(p, "/usr/bin/busybox");
-	shell = "/bin/sh";
-	scrollback(p);
-	stalled(p);
-	refusals(p);
-	sixteen(p);
-	users(p);
-	ok(!p->broken, "none of this is a breach");
-	peer_sync(p);
-	is_int(count_entries(path), fds, "the agent has let go of everything");
-	peer_free(p);
-	kill(agent, SIGTERM);
-	waitpid(agent, &status, 0);
-	close(listener);
-	scratch_leave();
-	return tap_done();
+	return with_agent(in_each_shell);
 }

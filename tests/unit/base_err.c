@@ -56,10 +56,27 @@ static void long_texts(void)
 	is_str(s.after, "untouched", "nothing was written behind the object");
 }
 
+static void plain_texts(void)
+{
+	struct err e = ERR_INIT;
+
+	err_set(&e, EIO,
+		"a\033[2J\n\x7f \xc2\x9b"
+		"5n \x9b"
+		"5n");
+	err_plain(&e);
+	is_str(e.text, "a?[2J?? \xc2?5n ?5n", "control characters go");
+	err_set(&e, EIO, "Z\xc3\xbcrich \xe2\x80\x93 \xc3\x9f");
+	err_plain(&e);
+	is_str(e.text, "Z\xc3\xbcrich \xe2\x80\x93 \xc3\x9f", "letters stay");
+	err_plain(NULL);
+}
+
 int main(void)
 {
 	set_and_extend();
 	without_object();
 	long_texts();
+	plain_texts();
 	return tap_done();
 }

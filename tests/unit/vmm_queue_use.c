@@ -50,6 +50,34 @@ static void chains(void)
 	end();
 }
 
+/* Persistent memory: a device may read it, and nothing else. */
+static void shown(void)
+{
+	static const char rom[4096] = "hello";
+	const uint64_t at = 2 * LAYOUT_HIGH;
+	uint64_t to;
+	uint32_t len = 0;
+
+	begin(RAM, 0);
+	mem_show(&d.m, at, rom, sizeof(rom));
+	to = driver_alloc(&d, 5, 1);
+	driver_add(&d, 0,
+		   (struct driver_buf[]){ { at, 5, false }, { to, 5, true } },
+		   2);
+	driver_kick(&d, 0);
+	ok(driver_used(&d, 0, &len) >= 0 && len == 5, "what is shown is read");
+	is_mem(driver_ptr(&d, to), 5, "hello", 5, "as it is");
+	driver_add(&d, 0, (struct driver_buf[]){ { at + 4095, 2, false } }, 1);
+	is_int(vq_pop(&v.q[0], &chain), -EPROTO, "but not beyond its end");
+	up(~0ULL);
+	driver_add(&d, 0, (struct driver_buf[]){ { at - 1, 1, false } }, 1);
+	is_int(vq_pop(&v.q[0], &chain), -EPROTO, "nor before it");
+	up(~0ULL);
+	driver_add(&d, 0, (struct driver_buf[]){ { at, 1, true } }, 1);
+	is_int(vq_pop(&v.q[0], &chain), -EPROTO, "and never is it written");
+	end();
+}
+
 static void unpop(void)
 {
 	begin(RAM, 0);
@@ -195,6 +223,7 @@ static void flags(void)
 int main(void)
 {
 	chains();
+	shown();
 	unpop();
 	bytes();
 	event_idx();

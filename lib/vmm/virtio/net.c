@@ -113,9 +113,9 @@ static void tap_ready(struct watch *w, uint32_t events)
 {
 	struct net *d = container_of(w, struct net, tap);
 
-	(void)events;
 	pthread_mutex_lock(&d->v.lock);
-	if (virtio_live(&d->v) && d->v.q[Q_RX].s.ready)
+	/* A tap whose interface was removed says so without end. */
+	if (virtio_live(&d->v) && d->v.q[Q_RX].s.ready && !(events & EPOLLERR))
 		virtio_serve(&d->v, Q_RX);
 	else
 		loop_arm(&d->tap, 0);
