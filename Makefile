@@ -109,7 +109,7 @@ iso-kernel_LIBS = -larchive -lkmod -ljansson -lpopt -lcrypto
 # What a sandbox is on this side, and the way into it.
 RUNDIR = lib/sandbox/id.c lib/sandbox/rundir.c lib/sandbox/box.c \
 	 lib/sandbox/control.c lib/sandbox/cgroup.c lib/base/sock.c
-CONNECT = lib/sandbox/connect.c lib/wire/client.c $(WIRE)
+CONNECT = lib/sandbox/connect.c lib/wire/client.c lib/wire/greet.c $(WIRE)
 START = lib/sandbox/identity.c lib/sandbox/monitor.c lib/sandbox/needs.c \
 	lib/sandbox/needs_kernel.c lib/sandbox/scratch.c lib/sandbox/start.c \
 	lib/sandbox/config.c lib/sandbox/helper.c
@@ -146,7 +146,7 @@ iso-pull_LIBS = -lcurl -larchive -ljansson -lpopt -lcrypto
 iso-mkrootfs_SRC = bin/iso-mkrootfs.c $(TOOL) $(OCI) $(ROOTFS)
 iso-mkrootfs_LIBS = -larchive -lisal -lzstd -ljansson -lpopt -lcrypto
 
-iso-host_SRC = bin/iso-host.c bin/ran.c $(TOOL) $(WIRE) lib/wire/client.c $(HOST) \
+iso-host_SRC = bin/iso-host.c bin/ran.c $(TOOL) $(WIRE) lib/wire/client.c lib/wire/greet.c $(HOST) \
 	       $(TINY) lib/vmm/check.c
 iso-host_LIBS = -ljansson -lpopt
 iso-host_GUESTS = check
@@ -156,7 +156,7 @@ vcpu-hello_GUESTS = hello
 
 # Linked for itself and statically: its start is part of every sandbox's, and
 # in its jail there is nothing to load from.
-iso-vmm_SRC = bin/iso-vmm.c $(BASE) lib/base/sock.c $(VMM)
+iso-vmm_SRC = bin/iso-vmm.c bin/vmmopt.c $(BASE) lib/base/sock.c $(VMM)
 ifndef SAN
 VMM_LDFLAGS = -static-pie -Wl,-z,relro,-z,now,--gc-sections $(LDFLAGS)
 else

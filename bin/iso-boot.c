@@ -147,7 +147,7 @@ static int start(const char *image, const struct needs *n, uint64_t begun)
 				.env = env.v,
 				.cmdline = cmdline,
 				.patience = CLOCK_S(patience),
-				.warn = warn };
+				.on_lack = warn };
 	box_auto struct box b = BOX_INIT;
 	fd_auto int signals = watch_signals();
 	struct start_times t;

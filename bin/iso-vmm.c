@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +22,7 @@
 #include "base/io.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "bin/vmmopt.h"
 #include "vmm/ctl.h"
 #include "vmm/jail.h"
 #include "vmm/serial.h"
@@ -32,16 +32,6 @@
 /* The descriptors of a sandbox at most: every vsock client has one, and every
  * device a few. */
 #define FILES_MAX (VSOCK_CLIENTS + 256)
-/* Those that are open when the jail closes, and stay, are below this. */
-#define KEEP_MAX 256
-
-struct config {
-	const char *id, *dir, *kernel, *initramfs, *cmdline, *rootfs, *scratch;
-	const char *kvm, *state, *memory_file;
-	bool rootfs_blk, no_jail;
-	uint64_t vcpus, memory, timeout, uid, ready, tap, cid;
-};
-
 /* What is open for as long as the VM lives. */
 struct files {
 	int kvm, kernel, initramfs, rootfs, scratch, console, ended, pid;
@@ -63,133 +53,6 @@ static int fail(const struct err *e, int ready)
 		(void)!write(ready, line + strlen("iso-vmm: "),
 			     (size_t)n - strlen("iso-vmm: "));
 	return 1;
-}
-
-/* ---- options ---- */
-
-enum {
-	OPT_ID = 1,
-	OPT_DIR,
-	OPT_KERNEL,
-	OPT_INITRAMFS,
-	OPT_CMDLINE,
-	OPT_ROOTFS,
-	OPT_ROOTFS_BLK,
-	OPT_SCRATCH,
-	OPT_VCPUS,
-	OPT_MEMORY,
-	OPT_TIMEOUT,
-	OPT_UID,
-	OPT_TAP,
-	OPT_CID,
-	OPT_READY,
-	OPT_KVM,
-	OPT_STATE,
-	OPT_MEMORY_FILE,
-	OPT_NO_JAIL,
-};
-
-#define NEEDS required_argument
-
-static const struct option options[] = {
-	/* For whoever looks at the list of processes. */
-	{ "id", NEEDS, NULL, OPT_ID },
-	{ "dir", NEEDS, NULL, OPT_DIR },
-	{ "kernel", NEEDS, NULL, OPT_KERNEL },
-	{ "initramfs", NEEDS, NULL, OPT_INITRAMFS },
-	{ "cmdline", NEEDS, NULL, OPT_CMDLINE },
-	{ "rootfs", NEEDS, NULL, OPT_ROOTFS },
-	{ "rootfs-blk", no_argument, NULL, OPT_ROOTFS_BLK },
-	{ "scratch", NEEDS, NULL, OPT_SCRATCH },
-	{ "vcpus", NEEDS, NULL, OPT_VCPUS },
-	{ "memory", NEEDS, NULL, OPT_MEMORY },
-	{ "timeout", NEEDS, NULL, OPT_TIMEOUT },
-	{ "uid", NEEDS, NULL, OPT_UID },
-	{ "tap", NEEDS, NULL, OPT_TAP },
-	{ "cid", NEEDS, NULL, OPT_CID },
-	{ "ready", NEEDS, NULL, OPT_READY },
-	{ "kvm", NEEDS, NULL, OPT_KVM },
-	{ "state", NEEDS, NULL, OPT_STATE },
-	{ "memory-file", NEEDS, NULL, OPT_MEMORY_FILE },
-	{ "no-jail", no_argument, NULL, OPT_NO_JAIL },
-	{ NULL, 0, NULL, 0 },
-};
-
-#define NONE UINT64_MAX
-
-static int number(const char *what, uint64_t min, uint64_t max, uint64_t *out,
-		  struct err *e)
-{
-	return str_u64(str_of(optarg), min, max, out, what, e);
-}
-
-static int set_number(struct config *c, int opt, struct err *e)
-{
-	switch (opt) {
-	case OPT_VCPUS:
-		return number("vcpus", 1, LAYOUT_VCPUS_MAX, &c->vcpus, e);
-	case OPT_MEMORY:
-		return number("memory", LAYOUT_RAM_MIN, LAYOUT_RAM_MAX,
-			      &c->memory, e);
-	case OPT_TIMEOUT:
-		return number("timeout", 0, UINT32_MAX, &c->timeout, e);
-	case OPT_UID:
-		return number("uid", 1, UINT32_MAX - 1, &c->uid, e);
-	case OPT_TAP:
-		return number("tap", 0, KEEP_MAX - 1, &c->tap, e);
-	case OPT_CID:
-		return number("cid", VSOCK_GUEST_CID_MIN, UINT32_MAX - 1,
-			      &c->cid, e);
-	default:
-		return number("ready", 0, KEEP_MAX - 1, &c->ready, e);
-	}
-}
-
-static int set(struct config *c, int opt, struct err *e)
-{
-	const char **words[] = {
-		[OPT_ID] = &c->id,
-		[OPT_DIR] = &c->dir,
-		[OPT_KERNEL] = &c->kernel,
-		[OPT_INITRAMFS] = &c->initramfs,
-		[OPT_CMDLINE] = &c->cmdline,
-		[OPT_ROOTFS] = &c->rootfs,
-		[OPT_SCRATCH] = &c->scratch,
-		[OPT_KVM] = &c->kvm,
-		[OPT_STATE] = &c->state,
-		[OPT_MEMORY_FILE] = &c->memory_file,
-	};
-
-	if (opt == OPT_ROOTFS_BLK)
-		c->rootfs_blk = true;
-	else if (opt == OPT_NO_JAIL)
-		c->no_jail = true;
-	else if ((size_t)opt < ARRAY_SIZE(words) && words[opt])
-		*words[opt] = optarg;
-	else
-		return set_number(c, opt, e);
-	return 0;
-}
-
-static int parse(struct config *c, int argc, char **argv, struct err *e)
-{
-	int opt, r = 0;
-
-	while (r == 0 &&
-	       (opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (opt == '?')
-			return err_set(e, EINVAL,
-				       "wrong usage; see iso-vmm(8)");
-		r = set(c, opt, e);
-	}
-	if (r < 0)
-		return r;
-	if (optind != argc || !c->dir || !c->kernel == !c->state ||
-	    !c->state != !c->memory_file)
-		return err_set(e, EINVAL,
-			       "it takes --dir and either --kernel or --state "
-			       "and --memory-file; see iso-vmm(8)");
-	return 0;
 }
 
 /* ---- files ---- */
@@ -239,7 +102,7 @@ static int listen_in(const char *dir, const char *name,
 
 /* An image that is in use is not to be removed: iso-pull --prune asks for the
  * lock. */
-static int open_rootfs(const struct config *c, struct files *f, struct err *e)
+static int open_rootfs(const struct vmmopt *c, struct files *f, struct err *e)
 {
 	int r = open_file(c->rootfs, O_RDONLY, &f->rootfs, e);
 
@@ -248,7 +111,7 @@ static int open_rootfs(const struct config *c, struct files *f, struct err *e)
 	return r;
 }
 
-static int open_files(const struct config *c, struct files *f, struct err *e)
+static int open_files(const struct vmmopt *c, struct files *f, struct err *e)
 {
 	int r = open_in(c->dir, "vmm.pid", O_RDWR | O_CREAT, &f->pid, e);
 
@@ -298,11 +161,11 @@ static int confine_thread(enum vm_thread t, struct err *e)
  * uninvited, of which no number is known: so everything that is not close-on-
  * exec and not named on the command line has to go.  The jail closes all but
  * what it is given. */
-static int list_files(const struct config *c, int *keep)
+static int list_files(const struct vmmopt *c, int *keep)
 {
 	int fd, n = 0;
 
-	for (fd = 3; fd < KEEP_MAX; fd++) {
+	for (fd = 3; fd < VMMOPT_FDS; fd++) {
 		int flags = fcntl(fd, F_GETFD);
 
 		if (flags < 0)
@@ -314,11 +177,11 @@ static int list_files(const struct config *c, int *keep)
 	return n;
 }
 
-static int confine(const struct config *c, struct err *e)
+static int confine(const struct vmmopt *c, struct err *e)
 {
 	struct jail_spec s = JAIL_SPEC_INIT;
 	struct stat st;
-	int keep[KEEP_MAX];
+	int keep[VMMOPT_FDS];
 
 	if (c->no_jail)
 		return 0;
@@ -384,7 +247,7 @@ static int read_state(const struct files *f, struct vm_spec *s, struct err *e)
 	return 0;
 }
 
-static int make(const struct config *c, const struct files *f, struct err *e)
+static int make(const struct vmmopt *c, const struct files *f, struct err *e)
 {
 	struct vm_spec s = VM_SPEC_INIT;
 	int r = read_state(f, &s, e);
@@ -399,7 +262,7 @@ static int make(const struct config *c, const struct files *f, struct err *e)
 	s.rootfs_blk = c->rootfs_blk;
 	s.scratch = f->scratch;
 	s.vsock = f->vsock;
-	s.tap = c->tap == NONE ? -1 : (int)c->tap;
+	s.tap = c->tap == VMMOPT_NONE ? -1 : (int)c->tap;
 	s.console = f->console;
 	s.log = STDERR_FILENO;
 	s.cid = c->cid;
@@ -492,12 +355,12 @@ static int serve(struct files *f, int ready)
 
 int main(int argc, char **argv)
 {
-	struct config c = { .kvm = KVM_PATH,
+	struct vmmopt c = { .kvm = KVM_PATH,
 			    .vcpus = 1,
 			    .memory = 256 * LAYOUT_MIB,
 			    .uid = 65534,
-			    .ready = NONE,
-			    .tap = NONE,
+			    .ready = VMMOPT_NONE,
+			    .tap = VMMOPT_NONE,
 			    .cid = VSOCK_GUEST_CID_MIN };
 	struct files f = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 };
 	struct err e = ERR_INIT;
@@ -505,9 +368,9 @@ int main(int argc, char **argv)
 
 	if (fd_ensure_stdio() < 0)
 		return 1;
-	if (parse(&c, argc, argv, &e) < 0)
+	if (vmmopt_parse(&c, argc, argv, &e) < 0)
 		return fail(&e, -1) + 1;
-	ready = c.ready == NONE ? -1 : (int)c.ready;
+	ready = c.ready == VMMOPT_NONE ? -1 : (int)c.ready;
 	/* Nobody waits for the children that it forks. */
 	signal(SIGCHLD, SIG_IGN);
 	r = open_files(&c, &f, &e);

@@ -24,10 +24,10 @@
 #include "sandbox/cgroup.h"
 #include "sandbox/scratch.h"
 
-static void warn(const struct start_spec *s, const struct err *e)
+static void tell(const struct start_spec *s, const struct err *e)
 {
-	if (s->warn)
-		s->warn(e);
+	if (s->on_lack)
+		s->on_lack(e);
 }
 
 /* ---- files -------------------------------------------------------------- */
@@ -48,7 +48,7 @@ static int make_disk(const struct start_spec *s, const struct box *b,
 			"is on its disk",
 			s->root);
 		err_fix(&w, "ISO_ROOT on XFS or btrfs");
-		warn(s, &w);
+		tell(s, &w);
 	}
 	return r;
 }
@@ -84,7 +84,7 @@ static int make_cgroup(const struct start_spec *s, const struct box *b)
 		"use is not counted",
 		e.text);
 	err_fix(&w, "a host with cgroup v2 at /sys/fs/cgroup, and root");
-	warn(s, &w);
+	tell(s, &w);
 	return -1;
 }
 

@@ -33,7 +33,7 @@ struct start_spec {
 	uint64_t patience;	/* ns for the guest to answer */
 	int cancel; /* descriptor: readable means to give up; or -1 */
 	/* Told of what is missing but not needed. */
-	void (*warn)(const struct err *e);
+	void (*on_lack)(const struct err *e);
 };
 
 /* When each was reached, clock_now(). */

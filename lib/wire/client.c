@@ -66,52 +66,6 @@ static const int forwarded[] = {
 	SIGUSR2, SIGTSTP, SIGCONT, SIGWINCH,
 };
 
-/* One frame and not a byte more, for what is behind it is for wire_run(). */
-static int read_frame(int conn, struct wire_reader *in, struct wire_frame *f,
-		      struct err *e)
-{
-	uint8_t piece[WIRE_PAYLOAD_MAX];
-	size_t want = WIRE_HEADER;
-	ssize_t n;
-	int r;
-
-	wire_reader_init(in, WIRE_AGENT);
-	while ((r = wire_next(in, f, e)) == 0) {
-		n = io_read_full(conn, piece, want);
-		if (n != (ssize_t)want)
-			return err_sys(e, n < 0 ? (int)-n : ECONNRESET,
-				       "no greeting from the agent");
-		wire_feed(in, piece, want);
-		want = wire_get16(in->data);
-	}
-	return r < 0 ? r : 0;
-}
-
-int wire_greet(int conn, struct err *e)
-{
-	/* Too big for a small stack, and only needed here for one frame. */
-	mem_auto struct wire_reader *in = malloc(sizeof(*in));
-	buf_auto struct buf b = BUF_INIT_MAX(256);
-	struct wire_frame f;
-	int r;
-
-	if (!in || wire_put_hello(&b, "isokit " ISO_VERSION) < 0)
-		return err_sys(e, ENOMEM, "cannot greet the agent");
-	r = io_write_full(conn, b.data, b.len);
-	/* One that sends us away does not wait for our greeting, but what it
-	 * said is there to be read. */
-	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
-		return err_sys(e, -r, "cannot greet the agent");
-	r = read_frame(conn, in, &f, e);
-	if (r < 0)
-		return r;
-	if (f.type == WIRE_ERROR) {
-		wire_get_error(&f, e);
-		return -ECONNABORTED;
-	}
-	return wire_check_hello(&f, e);
-}
-
 static void finish(struct relay *r, enum wire_outcome how)
 {
 	r->done = true;
@@ -413,7 +367,8 @@ static void relay_loop(struct relay *r)
 			too_late(r);
 			continue;
 		}
-		if (poll(pf, P_N, clock_until_ms(r->deadline)) < 0 && errno != EINTR) {
+		if (poll(pf, P_N, clock_until_ms(r->deadline)) < 0 &&
+		    errno != EINTR) {
 			err_sys(r->e, errno, "cannot wait");
 			finish(r, WIRE_LOST);
 			return;

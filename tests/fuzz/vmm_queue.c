@@ -3,10 +3,10 @@
  * libFuzzer: the queue alone, against a second reading of the rules.
  *
  * The input: u8 log2 of the entries, u16 where each of the three rings is (in
- * units that make them aligned, unless bit 7 of the first is set), and the rest is memory.  While memory
- * stays as it is, a chain that was popped must be what a plain walk through
- * the tables finds, every buffer inside of RAM; and one that was refused must
- * break a rule that is on the list.
+ * units that make them aligned, unless bit 7 of the first is set); the rest is
+ * memory.  While memory stays as it is, a chain that was popped must be what a
+ * plain walk through the tables finds, every buffer inside of RAM; and one that
+ * was refused must break a rule that is on the list.
  */
 #include "tests/fuzz/virtio.h"
 

@@ -369,78 +369,77 @@ struct bad {
 	"\21\0\0\0\1\0\0\0e"          \
 	"\22\0\0\0\10\0\0\0" low "\0\0\0\0\0\0\0"
 
+static const struct bad bad_requests[] = {
+	BAD("", "request of 0 bytes"),
+	BAD("\1\0\0", "request of 3 bytes"),
+	BAD("\6\0\0\0" ARG, "request for unknown operation 6"),
+	BAD("\0\0\0\0" ARG, "request for unknown operation 0"),
+	BAD("\2\0\0\0" ARG, "request: a command does not go with operation 2"),
+	BAD("\1\0\1\0" ARG, "request: unknown flags 0x1"),
+	BAD(HEAD, "request: no command"),
+	BAD(HEAD "\2\0\0\0\4\0\0\0A=b\0", "request: no command"),
+	BAD(HEAD "\1\0\0\0\1\0\0\0\0", "request: empty command name"),
+	BAD(HEAD ARG "\1\0\0", "request: 3 stray bytes"),
+	BAD(HEAD "\1\0\0\0\3\0\0\0x\0",
+	    "request: field 1 of 3 bytes, 2 are there"),
+	BAD(HEAD "\1\0\0\0\377\377\377\377x\0",
+	    "request: field 1 of 4294967295 bytes, 2 are there"),
+	BAD(HEAD "\1\0\1\0\2\0\0\0x\0",
+	    "request: unknown flags 0x1 of field 1"),
+	BAD(HEAD "\1\0\0\0\2\0\0\0xy", "request: field 1 is not a str"),
+	BAD(HEAD "\1\0\0\0\3\0\0\0\0x\0", "field 1 is not a string"),
+	BAD(HEAD "\1\0\0\0\0\0\0\0", "request: field 1 is not a str"),
+	BAD(HEAD ARG "\2\0\0\0\1\0\0\0A", "field 2 is not a string"),
+	BAD(HEAD ARG "\3\0\0\0\2\0\0\0d\0",
+	    "request: directory is not absolute"),
+	BAD(HEAD ARG "\3\0\0\0\1\0\0\0\0",
+	    "request: directory is not absolute"),
+	BAD(HEAD ARG "\4\0\0\0\0\0\0\0", "field 4 is not a string"),
+	BAD(HEAD ARG "\5\0\0\0\4\0\0\0abcd", "credentials of 4 bytes"),
+	BAD(HEAD ARG "\5\0\0\0\11\0\0\0abcdabcda", "credentials of 9 bytes"),
+	BAD(HEAD ARG "\6\0\0\0\2\0\0\0ab", "umask of 2 bytes, not 4"),
+	BAD(HEAD ARG "\7\0\0\0\4\0\0\0abcd", "terminal of 4 bytes"),
+	BAD(HEAD ARG "\0\0\0\0\0\0\0\0", "unknown field 0"),
+	BAD(HEAD ARG "\23\0\0\0\0\0\0\0", "unknown field 19"),
+	BAD(HEAD ARG "\10\0\0\0\4\0\0\0\10\0\0\0",
+	    "request: flags 8 is not in 0 to 7"),
+	BAD(HEAD ARG "\14\0\0\0\2\0\0\0x\0",
+	    "request: a path does not go with operation 1"),
+	BAD(SETUP_HEAD, "request: no host name"),
+	BAD(SETUP_HEAD SETUP("a/b", ID, "\1"), "bad host name"),
+	BAD(SETUP_HEAD SETUP("abc", "A" ID2 "0", "\1"),
+	    "machine ID is not 32 hexadecimal digits"),
+	BAD(SETUP_HEAD SETUP("abc", ID, "\0"), "bad clock"),
+	BAD("\3\0\0\0", "request: no verb"),
+	BAD("\3\0\0\0" VERB("\1") "\11\0\0\0\3\0\0\0/x\0", "bad session name"),
+	BAD("\4\0\0\0" VERB("\1"), "request: no path"),
+	BAD("\4\0\0\0" VERB("\0"), "request: no path"),
+	BAD("\4\0\0\0" VERB("\1") "\14\0\0\0\1\0\0\0\0", "path of 0 bytes"),
+	BAD("\4\0\0\0" VERB("\20") "\14\0\0\0\2\0\0\0x\0",
+	    "request: verb 16 is not in 1 to 15"),
+	BAD("\5\0\0\0", "request: no port"),
+	BAD("\5\0\0\0\12\0\0\0\4\0\0\0\0\0\0\0",
+	    "request: port 0 is not in 1 to 65535"),
+	BAD("\5\0\0\0\12\0\0\0\4\0\0\0\0\0\1\0",
+	    "request: port 65536 is not in 1 to 65535"),
+};
+
 static void malformed(void)
 {
-	static const struct bad t[] = {
-		BAD("", "request of 0 bytes"),
-		BAD("\1\0\0", "request of 3 bytes"),
-		BAD("\6\0\0\0" ARG, "request for unknown operation 6"),
-		BAD("\0\0\0\0" ARG, "request for unknown operation 0"),
-		BAD("\2\0\0\0" ARG,
-		    "request: a command does not go with operation 2"),
-		BAD("\1\0\1\0" ARG, "request: unknown flags 0x1"),
-		BAD(HEAD, "request: no command"),
-		BAD(HEAD "\2\0\0\0\4\0\0\0A=b\0", "request: no command"),
-		BAD(HEAD "\1\0\0\0\1\0\0\0\0", "request: empty command name"),
-		BAD(HEAD ARG "\1\0\0", "request: 3 stray bytes"),
-		BAD(HEAD "\1\0\0\0\3\0\0\0x\0",
-		    "request: field 1 of 3 bytes, 2 are there"),
-		BAD(HEAD "\1\0\0\0\377\377\377\377x\0",
-		    "request: field 1 of 4294967295 bytes, 2 are there"),
-		BAD(HEAD "\1\0\1\0\2\0\0\0x\0",
-		    "request: unknown flags 0x1 of field 1"),
-		BAD(HEAD "\1\0\0\0\2\0\0\0xy", "request: field 1 is not a str"),
-		BAD(HEAD "\1\0\0\0\3\0\0\0\0x\0", "field 1 is not a string"),
-		BAD(HEAD "\1\0\0\0\0\0\0\0", "request: field 1 is not a str"),
-		BAD(HEAD ARG "\2\0\0\0\1\0\0\0A", "field 2 is not a string"),
-		BAD(HEAD ARG "\3\0\0\0\2\0\0\0d\0",
-		    "request: directory is not absolute"),
-		BAD(HEAD ARG "\3\0\0\0\1\0\0\0\0",
-		    "request: directory is not absolute"),
-		BAD(HEAD ARG "\4\0\0\0\0\0\0\0", "field 4 is not a string"),
-		BAD(HEAD ARG "\5\0\0\0\4\0\0\0abcd", "credentials of 4 bytes"),
-		BAD(HEAD ARG "\5\0\0\0\11\0\0\0abcdabcda",
-		    "credentials of 9 bytes"),
-		BAD(HEAD ARG "\6\0\0\0\2\0\0\0ab", "umask of 2 bytes, not 4"),
-		BAD(HEAD ARG "\7\0\0\0\4\0\0\0abcd", "terminal of 4 bytes"),
-		BAD(HEAD ARG "\0\0\0\0\0\0\0\0", "unknown field 0"),
-		BAD(HEAD ARG "\23\0\0\0\0\0\0\0", "unknown field 19"),
-		BAD(HEAD ARG "\10\0\0\0\4\0\0\0\10\0\0\0",
-		    "request: flags 8 is not in 0 to 7"),
-		BAD(HEAD ARG "\14\0\0\0\2\0\0\0x\0",
-		    "request: a path does not go with operation 1"),
-		BAD(SETUP_HEAD, "request: no host name"),
-		BAD(SETUP_HEAD SETUP("a/b", ID, "\1"), "bad host name"),
-		BAD(SETUP_HEAD SETUP("abc", "A" ID2 "0", "\1"),
-		    "machine ID is not 32 hexadecimal digits"),
-		BAD(SETUP_HEAD SETUP("abc", ID, "\0"), "bad clock"),
-		BAD("\3\0\0\0", "request: no verb"),
-		BAD("\3\0\0\0" VERB("\1") "\11\0\0\0\3\0\0\0/x\0",
-		    "bad session name"),
-		BAD("\4\0\0\0" VERB("\1"), "request: no path"),
-		BAD("\4\0\0\0" VERB("\0"), "request: no path"),
-		BAD("\4\0\0\0" VERB("\1") "\14\0\0\0\1\0\0\0\0",
-		    "path of 0 bytes"),
-		BAD("\4\0\0\0" VERB("\20") "\14\0\0\0\2\0\0\0x\0",
-		    "request: verb 16 is not in 1 to 15"),
-		BAD("\5\0\0\0", "request: no port"),
-		BAD("\5\0\0\0\12\0\0\0\4\0\0\0\0\0\0\0",
-		    "request: port 0 is not in 1 to 65535"),
-		BAD("\5\0\0\0\12\0\0\0\4\0\0\0\0\0\1\0",
-		    "request: port 65536 is not in 1 to 65535"),
-	};
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(t); i++) {
+	for (i = 0; i < ARRAY_SIZE(bad_requests); i++) {
 		wire_request_auto struct wire_request x = WIRE_REQUEST_INIT;
 		struct err e = ERR_INIT;
 		/* At an end that ASan watches. */
-		mem_auto uint8_t *p = malloc(t[i].len + !t[i].len);
+		mem_auto uint8_t *p =
+			malloc(bad_requests[i].len + !bad_requests[i].len);
 
-		memcpy(p, t[i].bytes, t[i].len);
-		if (wire_request_decode(&x, p, t[i].len, &e) != -EPROTO)
+		memcpy(p, bad_requests[i].bytes, bad_requests[i].len);
+		if (wire_request_decode(&x, p, bad_requests[i].len, &e) !=
+		    -EPROTO)
 			diag("not refused");
-		has_str(e.text, t[i].text, t[i].text);
+		has_str(e.text, bad_requests[i].text, bad_requests[i].text);
 	}
 }
 
