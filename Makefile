@@ -167,7 +167,7 @@ endif
 agent_SRC = agent/main.c agent/boot.c agent/boot_host.c agent/boot_sandbox.c \
 	    agent/setup.c agent/status.c agent/env.c agent/conn.c \
 	    agent/stream.c agent/output.c agent/input.c agent/run.c \
-	    agent/cgroup.c agent/user.c agent/pty.c agent/session.c \
+	    agent/cgroup.c agent/user.c agent/as.c agent/pty.c agent/session.c \
 	    agent/session_attach.c agent/session_run.c agent/session_shell.c \
 	    agent/scrollback.c agent/port.c agent/file.c agent/tar.c \
 	    lib/base/loop.c $(WIRE) $(BASE)
@@ -290,17 +290,21 @@ $(O)/completions/%.fish: $(O)/bin/%
 
 MAN1 = $(PROGRAMS:%=man/%.1)
 MAN7 = man/iso-agent.7
+MAN8 = man/iso-vmm.8
 
 install: programs completions
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) \
 		$(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man7 \
+		$(DESTDIR)$(MANDIR)/man8 \
 		$(DESTDIR)$(COMPDIR)/bash-completion/completions \
 		$(DESTDIR)$(COMPDIR)/zsh/site-functions \
 		$(DESTDIR)$(COMPDIR)/fish/vendor_completions.d
 	install -m 755 $(PROGRAMS:%=$(O)/bin/%) $(DESTDIR)$(BINDIR)
 	install -m 755 -s $(O)/libexec/iso-agent $(DESTDIR)$(LIBEXECDIR)
+	install -m 755 $(O)/libexec/iso-vmm $(DESTDIR)$(LIBEXECDIR)
 	install -m 644 $(MAN1) $(DESTDIR)$(MANDIR)/man1
 	install -m 644 $(MAN7) $(DESTDIR)$(MANDIR)/man7
+	install -m 644 $(MAN8) $(DESTDIR)$(MANDIR)/man8
 	set -e; for p in $(PROGRAMS); do \
 		install -m 644 $(O)/completions/$$p.bash \
 		 $(DESTDIR)$(COMPDIR)/bash-completion/completions/$$p; \
@@ -313,8 +317,10 @@ install: programs completions
 uninstall:
 	rm -f $(PROGRAMS:%=$(DESTDIR)$(BINDIR)/%) \
 		$(DESTDIR)$(LIBEXECDIR)/iso-agent \
+		$(DESTDIR)$(LIBEXECDIR)/iso-vmm \
 		$(MAN1:man/%=$(DESTDIR)$(MANDIR)/man1/%) \
 		$(MAN7:man/%=$(DESTDIR)$(MANDIR)/man7/%) \
+		$(MAN8:man/%=$(DESTDIR)$(MANDIR)/man8/%) \
 		$(PROGRAMS:%=$(DESTDIR)$(COMPDIR)/bash-completion/completions/%) \
 		$(PROGRAMS:%=$(DESTDIR)$(COMPDIR)/zsh/site-functions/_%) \
 		$(PROGRAMS:%=$(DESTDIR)$(COMPDIR)/fish/vendor_completions.d/%.fish)

@@ -20,6 +20,7 @@
 /* After sys/socket.h, which it wants. */
 #include <linux/vm_sockets.h>
 
+#include "agent/as.h"
 #include "agent/boot.h"
 #include "agent/file.h"
 #include "agent/server.h"
@@ -199,6 +200,8 @@ int main(int argc, char **argv)
 {
 	if (getpid() == 1)
 		be_init();
+	if (argc > 2 && strcmp(argv[1], "as") == 0)
+		return as_main(argc, argv);
 	if (argc > 2 && strcmp(argv[1], "file") == 0)
 		return file_main(argc - 2, argv + 2);
 	if (argc == 3 && (strcmp(argv[1], "--serve") == 0 ||

@@ -6,7 +6,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/as.h"
 #include "agent/server.h"
+#include "base/err.h"
 
 void out_close(struct stream *s, int i)
 {
@@ -99,8 +101,13 @@ void out_exit(struct stream *s)
 			  (uint64_t)s->usage.ru_stime.tv_usec,
 		.maxrss_kib = (uint64_t)s->usage.ru_maxrss,
 	};
+	struct err e = ERR_INIT;
 
-	wire_put_exit(&s->conn->out, s->id, &x);
+	/* It may be that there was no such command after all. */
+	if (as_failed(s->fail, &e))
+		wire_put_error(&s->conn->out, s->id, &e);
+	else
+		wire_put_exit(&s->conn->out, s->id, &x);
 }
 
 /* The process has ended: send what it left behind, then EXIT.  Called again

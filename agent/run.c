@@ -10,6 +10,7 @@
 #include "agent/file.h"
 #include "agent/port.h"
 #include "agent/pty.h"
+#include "agent/as.h"
 #include "agent/server.h"
 #include "agent/session.h"
 #include "agent/setup.h"
@@ -108,8 +109,37 @@ static const char *directory(const struct wire_request *x)
 	return image && image->cwd ? image->cwd : "/";
 }
 
+/* Start @spec, as somebody else in two steps: see as.h.  *@fail becomes the
+ * descriptor for as_failed(), or stays as it is. */
+static int spawn_as(struct proc *p, struct proc_spec *spec, int *fail,
+		    struct err *e)
+{
+	as_auto struct as as = { .argv = NULL };
+	int pipe[2], r;
+
+	if (!spec->cred || spec->cred->uid == 0 || geteuid() != 0)
+		return proc_spawn(p, spec, e);
+	r = as_make(&as, spec->argv, spec->cred, spec->cwd, e);
+	if (r < 0)
+		return r;
+	if (pipe2(pipe, O_CLOEXEC | O_NONBLOCK) < 0)
+		return err_sys(e, errno, "cannot make a pipe");
+	spec->argv = as.argv;
+	spec->cred = NULL;
+	spec->cwd = NULL;
+	spec->keep = &pipe[1];
+	spec->nkeep = 1;
+	r = proc_spawn(p, spec, e);
+	close(pipe[1]);
+	if (r == 0 && fail)
+		*fail = pipe[0];
+	else
+		close(pipe[0]);
+	return r;
+}
+
 pid_t run_spawn(const struct wire_request *x, const int fds[static 3],
-		bool ctty, uint64_t *cgroup, struct err *e)
+		bool ctty, uint64_t *cgroup, int *fail, struct err *e)
 {
 	struct proc_spec spec = PROC_SPEC_INIT;
 	env_auto struct env env = ENV_INIT;
@@ -139,7 +169,7 @@ pid_t run_spawn(const struct wire_request *x, const int fds[static 3],
 	spec.umask = x->umask;
 	spec.session = true;
 	spec.ctty = ctty;
-	r = proc_spawn(&p, &spec, e);
+	r = spawn_as(&p, &spec, fail, e);
 	if (r < 0) {
 		cgroup_release(*cgroup);
 		*cgroup = 0;
@@ -184,7 +214,7 @@ static int run_command(struct stream *s, const struct wire_request *x,
 	if (r < 0)
 		return r;
 	r = run_spawn(x, (const int[]){ io.in[1], io.out[1], io.err[1] },
-		      x->tty, &s->cgroup, e);
+		      x->tty, &s->cgroup, &s->fail, e);
 	if (r < 0)
 		return r;
 	s->pid = r;

@@ -97,6 +97,7 @@ struct stream {
 	uint32_t id;
 	struct buf request; /* OPENING: so far; freed at the start */
 	pid_t pid;
+	int fail;	 /* for as_failed(), or -1 */
 	uint64_t cgroup; /* number of its cgroup; 0: none */
 	bool tty;
 	bool reset;  /* the peer wants only EXIT */
@@ -229,7 +230,7 @@ int run_user(const struct wire_request *x, struct user *u, bool *have,
  * terminal).  Its cgroup goes to *@cgroup.  Its pid, or -errno with @e
  * filled. */
 pid_t run_spawn(const struct wire_request *x, const int fds[static 3],
-		bool ctty, uint64_t *cgroup, struct err *e);
+		bool ctty, uint64_t *cgroup, int *fail, struct err *e);
 
 /* ---- status.c ---- */
 

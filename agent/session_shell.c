@@ -177,7 +177,7 @@ static pid_t start_shell(struct session *t, const struct wire_request *x,
 	copy.argc = busybox ? 3 : 2;
 	copy.envp = v.v;
 	copy.envc = v.n;
-	return run_spawn(&copy, fds, true, &t->cgroup, e);
+	return run_spawn(&copy, fds, true, &t->cgroup, NULL, e);
 }
 
 /* The first that is there of: what the request's SHELL says, the user's login

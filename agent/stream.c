@@ -50,6 +50,7 @@ static struct stream *stream_new(struct conn *c, uint32_t id)
 	s = &streams[i];
 	*s = (struct stream){
 		.state = STREAM_OPENING,
+		.fail = -1,
 		.conn = c,
 		.id = id,
 		.request = BUF_INIT_MAX(WIRE_REQUEST_MAX),
@@ -68,6 +69,7 @@ void stream_free(struct stream *s)
 	loop_close(&s->out[1].w);
 	buf_free(&s->request);
 	buf_free(&s->in);
+	fd_close(&s->fail);
 	cgroup_release(s->cgroup);
 	s->state = STREAM_FREE;
 }

@@ -13,7 +13,8 @@ UNIT = base_err base_buf base_str base_io base_proc base_run base_sock base_opt 
        guest_initramfs oci_ref oci_manifest oci_store oci_challenge oci_creds \
        rootfs_path rootfs_pax rootfs_space rootfs_tree \
        vmm_boot vmm_acpi vmm_serial vmm_mem vmm_queue vmm_queue_use \
-       vmm_mmio vmm_blk vmm_blk_flow vmm_pmem vmm_vsock vmm_vsock_flow vmm_state vmm_jail \
+       vmm_mmio vmm_blk vmm_blk_flow vmm_pmem vmm_vsock vmm_vsock_flow vmm_state vmm_rng \
+       vmm_balloon vmm_net vmm_jail \
        vmm_jail_errors vmm_jail_cost vmm_filter vmm_seccomp agent_setup agent_file \
        agent_session agent_attach agent_port sandbox_id sandbox_rundir \
        sandbox_scratch sandbox_extract
@@ -112,6 +113,9 @@ vmm_mmio_SRC = tests/unit/vmm_mmio.c $(DEVICE)
 vmm_blk_SRC = tests/unit/vmm_blk.c lib/vmm/virtio/blk.c $(DEVICE)
 vmm_blk_flow_SRC = tests/unit/vmm_blk_flow.c lib/vmm/virtio/blk.c $(DEVICE)
 vmm_pmem_SRC = tests/unit/vmm_pmem.c lib/vmm/virtio/pmem.c $(DEVICE)
+vmm_rng_SRC = tests/unit/vmm_rng.c lib/vmm/virtio/rng.c $(DEVICE)
+vmm_balloon_SRC = tests/unit/vmm_balloon.c lib/vmm/virtio/balloon.c $(DEVICE)
+vmm_net_SRC = tests/unit/vmm_net.c lib/vmm/virtio/net.c $(DEVICE)
 vmm_boot_SRC = tests/unit/vmm_boot.c lib/vmm/boot.c lib/vmm/elf.c \
 	       lib/vmm/mem.c lib/vmm/kvm.c $(BASE)
 vmm_acpi_SRC = tests/unit/vmm_acpi.c lib/vmm/acpi.c lib/vmm/aml.c \
@@ -131,7 +135,8 @@ bench-programs: $(BENCH:%=$(O)/bin/%)
 
 FUZZERS = bzimage frame request user numbers agent mux \
 	  oci_ref oci_json oci_challenge layer vmm_elf vmm_serial \
-	  vmm_mmio vmm_queue vmm_blk vmm_pmem vmm_vsock vmm_state
+	  vmm_mmio vmm_queue vmm_blk vmm_pmem vmm_vsock vmm_state \
+	  vmm_rng vmm_balloon vmm_net
 
 bzimage_FUZZ = tests/fuzz/bzimage.c lib/guest/bzimage.c lib/guest/raw.c $(BASE)
 bzimage_FUZZ_LIBS = -larchive
@@ -162,6 +167,9 @@ vmm_serial_FUZZ = tests/fuzz/vmm_serial.c lib/vmm/serial.c lib/vmm/state.c \
 vmm_state_FUZZ = tests/fuzz/vmm_state.c lib/vmm/virtio/balloon.c \
 		 lib/vmm/virtio/blk.c lib/vmm/virtio/rng.c lib/vmm/serial.c $(DEVICE)
 vmm_vsock_FUZZ = tests/fuzz/vmm_vsock.c $(VSOCK) $(DEVICE)
+vmm_rng_FUZZ = tests/fuzz/vmm_rng.c lib/vmm/virtio/rng.c $(DEVICE)
+vmm_balloon_FUZZ = tests/fuzz/vmm_balloon.c lib/vmm/virtio/balloon.c $(DEVICE)
+vmm_net_FUZZ = tests/fuzz/vmm_net.c lib/vmm/virtio/net.c $(DEVICE)
 vmm_mmio_FUZZ = tests/fuzz/vmm_mmio.c $(DEVICE)
 vmm_queue_FUZZ = tests/fuzz/vmm_queue.c $(DEVICE)
 vmm_blk_FUZZ = tests/fuzz/vmm_blk.c lib/vmm/virtio/blk.c $(DEVICE)

@@ -295,6 +295,22 @@ int proc_spawn(struct proc *p, const struct proc_spec *s, struct err *e)
 	return 0;
 }
 
+int proc_become(const struct proc_spec *s, struct err *e)
+{
+	struct child c = {
+		.spec = s,
+		.envp = s->envp ? s->envp : (const char *const *)environ,
+	};
+
+	c.search = env_get(c.envp, "PATH");
+	if (!c.search)
+		c.search = DEFAULT_PATH;
+	if (!child_failed(&c, "change user", s->cred && !child_cred(s->cred)) &&
+	    !child_failed(&c, STEP_CWD, s->cwd && chdir(s->cwd)))
+		child_exec(&c);
+	return spawn_error(&c, e);
+}
+
 int proc_wait(struct proc *p, int *status, struct err *e)
 {
 	pid_t r;

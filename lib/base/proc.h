@@ -67,6 +67,11 @@ struct proc_spec {
  * about the program itself; a directory that cannot be entered is -ENOTDIR. */
 int proc_spawn(struct proc *p, const struct proc_spec *s, struct err *e);
 
+/* Become that program: change user and directory as @s says, then execute; of
+ * @s only argv, envp, cred and cwd count.  Returns only when it fails: the same
+ * -errno and @e as proc_spawn(). */
+int proc_become(const struct proc_spec *s, struct err *e);
+
 /* Wait for the end and reap.  0 with *@status as of waitpid(2), or -errno. */
 int proc_wait(struct proc *p, int *status, struct err *e);
 

@@ -21,6 +21,19 @@ done
 refuses 2 "no completion for the shell 'ksh'" 'an unknown shell is refused' \
 	iso-host --completion ksh
 
+# Those of all programs can be read by the shells that they are for.
+for p in man/*.1; do
+	p=$(basename "$p" .1)
+	: >"$tmp/said"
+	for shell in bash 'zsh -f' fish; do
+		"$p" --completion "${shell% *}" >"$tmp/script" 2>>"$tmp/said" &&
+			[ -s "$tmp/script" ] &&
+			$shell -n "$tmp/script" >>"$tmp/said" 2>&1 ||
+			echo "not by ${shell% *}" >>"$tmp/said"
+	done
+	is "$(cat "$tmp/said")" '' "$p: bash, zsh and fish parse its completion"
+done
+
 # A directory to complete in: names with a blank, and names that are also
 # words, which must not get a slash for it.
 mkdir "$tmp/in" "$tmp/in/dir one" "$tmp/in/status" "$tmp/in/sandbox"

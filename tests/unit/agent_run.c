@@ -259,6 +259,46 @@ static void users(struct peer *p)
 	r = run_exec(p, &x);
 	run_wait(p, r);
 	ok(r->failed && r->why.num == ENOENT, "one that is not there");
+	x.user = "daemon";
+	argv[0] = "no-such-command";
+	r = run_exec(p, &x);
+	run_wait(p, r);
+	ok(r->failed && r->why.num == ENOENT, "a user's command likewise");
+	is_str(r->why.text,
+	       "cannot run no-such-command: No such file or directory",
+	       "and why");
+	argv[0] = "sh";
+	x.cwd = "/root/none";
+	r = run_exec(p, &x);
+	run_wait(p, r);
+	ok(r->failed && r->why.num == ENOTDIR, "a directory it cannot enter");
+}
+
+/* A user who stops whatever is his, again and again, must not get hold of the
+ * agent while that starts something for him. */
+static void stopper(struct peer *p)
+{
+	const char *stop[] = { "sh", "-c", "while :; do kill -STOP -1; done",
+			       NULL };
+	const char *victim[] = { "true", NULL };
+	struct wire_request x = WIRE_REQUEST_INIT;
+	struct run *r;
+	int i;
+
+	if (geteuid() != 0)
+		return;
+	x.has_cred = true;
+	x.uid = x.gid = 54321;
+	x.argv = stop;
+	x.argc = 3;
+	run_exec(p, &x);
+	x.argv = victim;
+	x.argc = 1;
+	for (i = 0; i < 100; i++)
+		run_exec(p, &x);
+	r = run_sh(p, "echo alive");
+	run_wait(p, r);
+	is_str(run_text(r, 0), "alive\n", "nobody can stop the agent");
 }
 
 static void many_arguments(struct peer *p)
@@ -385,6 +425,7 @@ int main(void)
 	refusals(p);
 	surroundings(p);
 	users(p);
+	stopper(p);
 	many_arguments(p);
 	signals(p);
 	reset(p);
