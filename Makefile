@@ -68,7 +68,7 @@ TOOL = $(BASE) lib/base/opt.c lib/base/optgen.c lib/base/progress.c bin/tool.c
 WIRE = lib/wire/frame.c lib/wire/msg.c lib/wire/flow.c
 
 PROGRAMS = iso-kernel iso-host iso-pull iso-mkrootfs iso-boot iso-exec iso-cp \
-	   iso-ps iso-rm iso-logs
+	   iso-ps iso-rm iso-logs iso-fork iso-snap
 DEMOS = vcpu-hello
 
 OCI = lib/base/sha256.c lib/oci/digest.c lib/oci/ref.c lib/oci/refname.c \
@@ -110,17 +110,35 @@ iso-kernel_LIBS = -larchive -lkmod -ljansson -lpopt -lcrypto
 RUNDIR = lib/sandbox/id.c lib/sandbox/rundir.c lib/sandbox/box.c \
 	 lib/sandbox/control.c lib/sandbox/cgroup.c lib/base/sock.c
 CONNECT = lib/sandbox/connect.c lib/wire/client.c lib/wire/greet.c $(WIRE)
-START = lib/sandbox/identity.c lib/sandbox/monitor.c lib/sandbox/needs.c \
-	lib/sandbox/needs_kernel.c lib/sandbox/scratch.c lib/sandbox/start.c \
-	lib/sandbox/config.c lib/sandbox/helper.c
+START = lib/sandbox/identity.c lib/sandbox/monitor.c lib/sandbox/scratch.c \
+	lib/sandbox/start.c lib/sandbox/config.c lib/sandbox/helper.c \
+	lib/wire/request.c
+NEEDS = lib/sandbox/needs.c lib/sandbox/needs_kernel.c lib/oci/digest.c \
+	lib/oci/ref.c lib/oci/refname.c lib/oci/json.c lib/oci/manifest.c \
+	lib/oci/names.c lib/oci/rootfs.c
 
 # Neither libcurl nor libarchive nor libcrypto: what has to be pulled or built
 # first is the work of programs that it runs.
-iso-boot_SRC = bin/iso-boot.c $(TOOL) $(RUNDIR) $(CONNECT) $(START) \
-	       lib/wire/request.c lib/oci/digest.c lib/oci/ref.c \
-	       lib/oci/refname.c lib/oci/json.c lib/oci/manifest.c \
-	       lib/oci/names.c lib/oci/rootfs.c
+iso-boot_SRC = bin/iso-boot.c $(TOOL) $(RUNDIR) $(CONNECT) $(START) $(NEEDS) \
+	       $(RESTORE) lib/sandbox/golden.c
+SNAPSHOT = lib/sandbox/snapshot.c lib/sandbox/snapdir.c \
+	   lib/sandbox/snapshot_manifest.c lib/sandbox/snapshot_remove.c
+SNAPMAKE = lib/sandbox/snapshot_make.c lib/sandbox/snapshot_sum.c \
+	   lib/sandbox/snapshot_move.c lib/sandbox/snaptar.c \
+	   lib/sandbox/snaptar_get.c lib/sandbox/snaptar_put.c \
+	   lib/base/sha256.c
+RESTORE = lib/sandbox/restore.c $(SNAPSHOT)
+
+iso-snap_SRC = bin/iso-snap.c bin/snaplist.c $(TOOL) $(RUNDIR) $(CONNECT) \
+	       $(START) $(RESTORE) $(SNAPMAKE) lib/sandbox/capture.c \
+	       lib/sandbox/quiesce.c lib/sandbox/usage.c
+iso-snap_LIBS = -larchive -ljansson -lpopt -lcrypto
+
 iso-boot_LIBS = -ljansson -lpopt
+
+iso-fork_SRC = bin/iso-fork.c $(TOOL) $(RUNDIR) $(CONNECT) $(START) \
+	       lib/sandbox/fork.c lib/sandbox/quiesce.c
+iso-fork_LIBS = -ljansson -lpopt
 
 iso-exec_SRC = bin/iso-exec.c bin/ran.c $(TOOL) $(RUNDIR) $(CONNECT)
 iso-exec_LIBS = -lpopt
@@ -170,6 +188,7 @@ agent_SRC = agent/main.c agent/boot.c agent/boot_host.c agent/boot_sandbox.c \
 	    agent/cgroup.c agent/user.c agent/as.c agent/pty.c agent/session.c \
 	    agent/session_attach.c agent/session_run.c agent/session_shell.c \
 	    agent/scrollback.c agent/port.c agent/file.c agent/tar.c \
+	    agent/quiesce.c \
 	    lib/base/loop.c $(WIRE) $(BASE)
 
 # ---- rules ------------------------------------------------------------------

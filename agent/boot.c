@@ -68,8 +68,25 @@ int boot_mounts(const struct mount_rule *m, size_t n, struct err *e)
 	return r;
 }
 
+static void make_dev_links(void)
+{
+	static const struct {
+		const char *name, *target;
+	} links[] = {
+		{ "/dev/fd", "/proc/self/fd" },
+		{ "/dev/stdin", "/proc/self/fd/0" },
+		{ "/dev/stdout", "/proc/self/fd/1" },
+		{ "/dev/stderr", "/proc/self/fd/2" },
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(links); i++)
+		(void)!symlink(links[i].target, links[i].name);
+}
+
 int boot_mount_usual(struct err *e)
 {
+	make_dev_links();
 	return boot_mounts(usual_mounts, ARRAY_SIZE(usual_mounts), e);
 }
 

@@ -26,8 +26,8 @@ struct mount_rule {
 int boot_mount(const struct mount_rule *m, struct err *e);
 int boot_mounts(const struct mount_rule *m, size_t n, struct err *e);
 
-/* What every root has: /proc, /sys, cgroups, /dev/pts, /dev/shm,
- * /dev/mqueue. */
+/* What every root has: /proc, /sys, cgroups, /dev/pts, /dev/shm, /dev/mqueue,
+ * and the links in /dev to a process's own descriptors. */
 int boot_mount_usual(struct err *e);
 
 /* Try @find until it returns something else than -ENOENT, between tries waiting

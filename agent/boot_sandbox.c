@@ -131,21 +131,9 @@ static void make_tmp(void)
 		chmod("/tmp", 01777);
 }
 
-static void make_dev_links(void)
+/* The one of /dev/pts, as in a container. */
+static void make_ptmx(void)
 {
-	static const struct {
-		const char *name, *target;
-	} links[] = {
-		{ "/dev/fd", "/proc/self/fd" },
-		{ "/dev/stdin", "/proc/self/fd/0" },
-		{ "/dev/stdout", "/proc/self/fd/1" },
-		{ "/dev/stderr", "/proc/self/fd/2" },
-	};
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(links); i++)
-		(void)!symlink(links[i].target, links[i].name);
-	/* The one of /dev/pts, as in a container. */
 	unlink("/dev/ptmx");
 	(void)!symlink("pts/ptmx", "/dev/ptmx");
 }
@@ -263,7 +251,7 @@ int boot_sandbox_root(int uevents, struct err *e)
 	if (r < 0)
 		return r;
 	make_tmp();
-	make_dev_links();
+	make_ptmx();
 	boot_link_up("eth0");
 	return 0;
 }

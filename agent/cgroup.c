@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "agent/server.h"
+#include "base/err.h"
 #include "base/fd.h"
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
@@ -47,13 +48,14 @@ void cgroup_init(void)
 		root = fd_steal(&fd);
 }
 
-/* Write @text to @name below @dir.  What a kernel lacks is done without. */
-static void put(int dir, const char *name, const char *text)
+/* Write @text to @name below @dir.  0 or -errno. */
+static int put(int dir, const char *name, const char *text)
 {
 	fd_auto int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
 
-	if (fd >= 0)
-		(void)!write(fd, text, strlen(text));
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		return -errno;
+	return 0;
 }
 
 /* Of what is free now, before any command runs, all but a part for the kernel
@@ -72,6 +74,7 @@ static unsigned long long user_memory(void)
 	return unused - reserve;
 }
 
+/* What a kernel lacks is done without. */
 void cgroup_confine(void)
 {
 	static const char *const controllers[] = { "+memory", "+pids", "+cpu",
@@ -96,10 +99,34 @@ void cgroup_confine(void)
 		root = fd_steal(&user);
 }
 
-void cgroup_thaw(void)
+int cgroup_freeze(struct err *e)
 {
-	if (root >= 0)
-		put(root, "cgroup.freeze", "0");
+	fd_auto int events = -1;
+	int r;
+
+	if (root < 0)
+		return err_set(e, EOPNOTSUPP, "there is no cgroup to freeze");
+	events = openat(root, "cgroup.events", O_RDONLY | O_CLOEXEC);
+	r = events < 0 ? -errno : put(root, "cgroup.freeze", "1");
+	if (r < 0)
+		return err_sys(e, -r, "cannot freeze the commands");
+	return fd_steal(&events);
+}
+
+int cgroup_is_frozen(int events)
+{
+	char text[256];
+	ssize_t n = pread(events, text, sizeof(text) - 1, 0);
+
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	return strstr(text, "frozen 1") != NULL;
+}
+
+int cgroup_thaw(void)
+{
+	return root >= 0 ? put(root, "cgroup.freeze", "0") : 0;
 }
 
 uint64_t cgroup_make(int *fd)

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
+/* After sys/socket.h, which it wants. */
+#include <linux/vm_sockets.h>
 
 #include "agent/server.h"
 #include "base/err.h"
@@ -19,6 +21,8 @@ static int nconns;
 static void (*on_shutdown)(void);
 static void (*on_last)(void);
 static struct watch listener;
+/* The only one that is read; NULL: all are. */
+static const struct conn *holder;
 
 void conn_on_shutdown(void (*fn)(void))
 {
@@ -101,10 +105,32 @@ static bool release(struct conn *c)
 	return pending(c) > 0;
 }
 
+static bool is_held(const struct conn *c)
+{
+	return holder && holder != c;
+}
+
+static int arm(struct conn *c)
+{
+	uint32_t want = pending(c) ? EPOLLOUT : 0;
+
+	/* A peer that sends and never reads is not read either. */
+	if (!c->closing && !conn_full(c) && !is_held(c))
+		want |= EPOLLIN;
+	return loop_arm(&c->w, want);
+}
+
+void conn_hold(const struct conn *c)
+{
+	struct conn *each;
+
+	holder = c;
+	for (each = conns; each; each = each->next)
+		arm(each);
+}
+
 void conn_flush(struct conn *c)
 {
-	uint32_t want = EPOLLIN;
-
 	do {
 		/* A failed append means memory is out: the peer cannot be
 		 * told. */
@@ -114,12 +140,7 @@ void conn_flush(struct conn *c)
 			return;
 		}
 	} while (release(c));
-	if (pending(c))
-		want |= EPOLLOUT;
-	/* A peer that sends and never reads is not read either. */
-	if (c->closing || conn_full(c))
-		want &= ~(uint32_t)EPOLLIN;
-	loop_arm(&c->w, want);
+	arm(c);
 }
 
 static int conn_frame(struct conn *c, const struct wire_frame *f, struct err *e)
@@ -187,7 +208,8 @@ static void conn_ready(struct watch *w, uint32_t events)
 {
 	struct conn *c = container_of(w, struct conn, w);
 
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && !c->closing)
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && !c->closing &&
+	    !is_held(c))
 		conn_input(c);
 	conn_flush(c);
 }
@@ -232,16 +254,26 @@ int conn_open(int fd)
 	conns = c;
 	nconns++;
 	c->w.fd = fd_steal(&own);
-	return loop_arm(&c->w, EPOLLIN);
+	return arm(c);
+}
+
+/* The host, or where there is no vsock whoever may.  The guest has ways to
+ * connect to itself, and every user of it may use them. */
+static bool is_welcome(const struct sockaddr_vm *peer)
+{
+	return peer->svm_family != AF_VSOCK || peer->svm_cid == VMADDR_CID_HOST;
 }
 
 static void listener_ready(struct watch *w, uint32_t events)
 {
-	int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct sockaddr_vm peer = { .svm_family = AF_UNSPEC };
+	socklen_t n = sizeof(peer);
+	fd_auto int fd = accept4(w->fd, (struct sockaddr *)&peer, &n,
+				 SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)events;
-	if (fd >= 0)
-		conn_open(fd);
+	if (fd >= 0 && is_welcome(&peer))
+		conn_open(fd_steal(&fd));
 }
 
 int conn_listen(int fd)

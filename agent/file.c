@@ -4,8 +4,9 @@
  *
  * A file that is put is written under another name, or under none, beside its
  * place, and takes it when the input has ended.  A client that goes away in
- * between has this process killed: that its input ended for another reason
- * than that it was complete cannot happen here.
+ * between has this process ended by SIGTERM, or one that takes it back killed,
+ * and only then its input closed: that it ended for another reason than that it
+ * was complete cannot happen here.
  */
 #include "agent/file.h"
 

@@ -23,6 +23,7 @@
 #include "agent/as.h"
 #include "agent/boot.h"
 #include "agent/file.h"
+#include "agent/quiesce.h"
 #include "agent/server.h"
 #include "agent/setup.h"
 #include "agent/status.h"
@@ -147,6 +148,7 @@ static int come_up(struct boot *b, struct err *e)
 	if (b->sandbox) {
 		setup_require();
 		cgroup_confine();
+		quiesce_init();
 	}
 	cgroup_init();
 	conn_on_shutdown(shut_down);

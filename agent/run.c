@@ -10,6 +10,7 @@
 #include "agent/file.h"
 #include "agent/port.h"
 #include "agent/pty.h"
+#include "agent/quiesce.h"
 #include "agent/as.h"
 #include "agent/server.h"
 #include "agent/session.h"
@@ -239,6 +240,7 @@ static int run_file(struct stream *s, const struct wire_request *x,
 	as_command.argv = call.argv;
 	as_command.argc = call.argc;
 	as_command.flags = 0;
+	s->tidy = true;
 	/* Where the image starts commands may be closed to this user. */
 	if (x->path[0] == '/')
 		as_command.cwd = "/";
@@ -250,6 +252,8 @@ int run_start(struct stream *s, struct err *e)
 	wire_request_auto struct wire_request x = WIRE_REQUEST_INIT;
 	int r = wire_request_decode(&x, s->request.data, s->request.len, e);
 
+	if (r == 0)
+		r = quiesce_check(e);
 	if (r == 0 && x.op != WIRE_OP_SETUP)
 		r = setup_check(e);
 	if (r < 0)
@@ -265,6 +269,8 @@ int run_start(struct stream *s, struct err *e)
 		return run_file(s, &x, e);
 	case WIRE_OP_PORT:
 		return port_start(s, &x, e);
+	case WIRE_OP_QUIESCE:
+		return quiesce_start(s, e);
 	case WIRE_OP_COUNT:
 		break;
 	}

@@ -103,6 +103,7 @@ struct stream {
 	bool reset;  /* the peer wants only EXIT */
 	bool detach; /* it lives on without its peer */
 	bool alone;  /* as it does now */
+	bool tidy;   /* SIGTERM ends it, and it leaves nothing unfinished */
 	struct wire_flow flow;
 
 	struct watch in_w; /* pipe's or terminal's write end */
@@ -134,6 +135,10 @@ int conn_listen(int fd);
  * nothing). */
 void conn_on_shutdown(void (*fn)(void));
 void conn_on_last(void (*fn)(void));
+
+/* From now on only @c is read, or all are (NULL).  What the others send
+ * waits. */
+void conn_hold(const struct conn *c);
 
 /* Whether streams should hold their output back. */
 bool conn_full(const struct conn *c);
@@ -248,8 +253,15 @@ void cgroup_init(void);
  * leaves some memory to the rest of the machine. */
 void cgroup_confine(void);
 
-/* Let all commands run, if they were frozen. */
-void cgroup_thaw(void);
+/* Begin to freeze all commands.  A descriptor that has EPOLLPRI when there is
+ * news of how they are, or -errno with @e filled. */
+int cgroup_freeze(struct err *e);
+
+/* What it says: 1: they stand still, all of them; 0; or -errno. */
+int cgroup_is_frozen(int events);
+
+/* Let them run, if they were frozen.  0 or -errno. */
+int cgroup_thaw(void);
 
 /* A new cgroup: its number, and a descriptor of its directory in *@fd; 0 when
  * there are none. */

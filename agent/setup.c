@@ -41,11 +41,18 @@
 #define TEXT_MAX ((size_t)1 << 20)
 
 static bool required;
-static struct {
+static bool done; /* of this machine, and not of one that it is a copy of */
+static struct kept {
 	struct buf bytes; /* what x points into */
 	struct wire_request x;
-	bool done;
 } last;
+
+#define KEPT_INIT                                        \
+	{                                                \
+		.bytes = BUF_INIT_MAX(WIRE_REQUEST_MAX), \
+		.x = WIRE_REQUEST_INIT,                  \
+	}
+#define kept_auto __attribute__((cleanup(kept_free)))
 
 void setup_require(void)
 {
@@ -54,14 +61,19 @@ void setup_require(void)
 
 int setup_check(struct err *e)
 {
-	if (!required || last.done)
+	if (!required || done)
 		return 0;
 	return err_set(e, EAGAIN, "this machine is not set up yet");
 }
 
+void setup_forget(void)
+{
+	done = false;
+}
+
 const struct wire_request *setup_last(void)
 {
-	return last.done ? &last.x : NULL;
+	return done ? &last.x : NULL;
 }
 
 /* ---- the kernel's ---- */
@@ -76,13 +88,14 @@ static int add_entropy(const struct wire_request *x, struct err *e)
 	} pool = { .info = { .entropy_count = (int)x->entropy_len * 8,
 			     .buf_size = (int)x->entropy_len } };
 	fd_auto int fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
+	int r = 0;
 
 	memcpy(pool.bytes, x->entropy, x->entropy_len);
 	if (fd < 0 || ioctl(fd, RNDADDENTROPY, &pool) < 0 ||
 	    ioctl(fd, RNDRESEEDCRNG) < 0)
-		return err_sys(e, errno, "cannot add entropy");
+		r = err_sys(e, errno, "cannot add entropy");
 	explicit_bzero(&pool, sizeof(pool));
-	return 0;
+	return r;
 }
 
 static int set_clock(const struct wire_request *x, struct err *e)
@@ -246,48 +259,53 @@ int setup_identity(const struct wire_request *x, struct err *e)
 
 /* ---- all of it ---- */
 
+/* Entropy before anything that needs some; the clock last, so that it is right
+ * when commands look at it. */
 static int change_machine(const struct wire_request *x, struct err *e)
 {
 	int r = add_entropy(x, e);
 
 	if (r == 0)
-		r = set_clock(x, e);
-	if (r == 0)
 		r = setup_identity(x, e);
 	/* Images name working directories that their layers lack. */
-	if (r == 0 && x->cwd && !last.done)
+	if (r == 0 && x->cwd && !last.bytes.len)
 		r = io_mkdirs(x->cwd, 0755, e);
 	if (r == 0)
-		cgroup_thaw();
-	return r;
+		r = set_clock(x, e);
+	if (r < 0)
+		return r;
+	r = cgroup_thaw();
+	return r < 0 ? err_sys(e, -r, "cannot thaw the commands") : 0;
+}
+
+static void kept_free(struct kept *k)
+{
+	wire_request_free(&k->x);
+	buf_free(&k->bytes);
 }
 
 /* A copy of the request of our own, and what it says. */
-static int keep(const uint8_t *p, size_t n, struct err *e)
+static int keep(struct kept *k, const uint8_t *p, size_t n, struct err *e)
 {
-	buf_auto struct buf bytes = BUF_INIT_MAX(WIRE_REQUEST_MAX);
-	wire_request_auto struct wire_request x = WIRE_REQUEST_INIT;
-	int r;
-
-	if (buf_add(&bytes, p, n) < 0)
+	if (buf_add(&k->bytes, p, n) < 0)
 		return err_sys(e, ENOMEM, "cannot keep the setup");
-	r = wire_request_decode(&x, bytes.data, bytes.len, e);
-	if (r < 0)
-		return r;
-	wire_request_free(&last.x);
-	buf_free(&last.bytes);
-	last.bytes = bytes;
-	last.x = x;
-	last.done = true;
-	bytes = (struct buf)BUF_INIT;
-	x = (struct wire_request)WIRE_REQUEST_INIT;
-	return 0;
+	return wire_request_decode(&k->x, k->bytes.data, k->bytes.len, e);
 }
 
 int setup_apply(const struct wire_request *x, const uint8_t *p, size_t n,
 		struct err *e)
 {
-	int r = required ? change_machine(x, e) : 0;
+	kept_auto struct kept new = KEPT_INIT;
+	struct kept old = last;
+	int r = keep(&new, p, n, e);
 
-	return r < 0 ? r : keep(p, n, e);
+	/* After it, nothing can fail: the commands run. */
+	if (r == 0 && required)
+		r = change_machine(x, e);
+	if (r < 0)
+		return r;
+	last = new;
+	new = old;
+	done = true;
+	return 0;
 }

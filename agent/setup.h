@@ -24,9 +24,13 @@ void setup_require(void);
 /* 0, or -EAGAIN with @e filled when there must be one and was none. */
 int setup_check(struct err *e);
 
+/* This is another machine than was set up: the same must be done again. */
+void setup_forget(void);
+
 /* Put a setup in force: @x, whose bytes are the @n at @p.  As often as one
  * comes: what has succeeded is not undone when a later step fails, but is done
- * again.  0 or -errno with @e filled. */
+ * again.  Commands that are frozen go on when all have succeeded, and not
+ * before.  0 or -errno with @e filled. */
 int setup_apply(const struct wire_request *x, const uint8_t *p, size_t n,
 		struct err *e);
 

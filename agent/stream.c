@@ -112,6 +112,7 @@ static void command_signal(struct stream *s, int sig)
 	kill(-s->pid, sig);
 }
 
+/* Before its input is closed, whose end it could take for success. */
 static void command_kill(struct stream *s)
 {
 	if (!cgroup_kill(s->cgroup))
@@ -121,8 +122,8 @@ static void command_kill(struct stream *s)
 static void command_reset(struct stream *s)
 {
 	s->reset = true;
-	loop_close(&s->in_w);
 	command_kill(s);
+	loop_close(&s->in_w);
 	out_close(s, 0);
 	out_close(s, 1);
 }
@@ -133,7 +134,10 @@ static bool command_lost(struct stream *s)
 		stream_leave_alone(s);
 		return false;
 	}
-	command_kill(s);
+	if (s->tidy)
+		kill(-s->pid, SIGTERM);
+	else
+		command_kill(s);
 	loop_close(&s->in_w);
 	out_close(s, 0);
 	out_close(s, 1);

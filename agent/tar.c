@@ -64,6 +64,7 @@ static int run_tar(const char *const *args, struct err *e)
 	file_hold_term(false);
 	if (r == 0)
 		r = proc_wait(&p, &status, e);
+	tar_pid = 0;
 	if (r == 0 && status != 0)
 		r = err_set(e, EIO, "tar %s", proc_status_text(status, text));
 	return r;

@@ -6,11 +6,12 @@
  *
  * Starts COMMAND and waits until MARKER stands in FILE, or in its standard
  * output if FILE is "-".  Prints the nanoseconds that took and the kilobytes
- * the process has then in memory, a page of huge ones and all ("Rss") and
- * without what is anonymous huge pages ("AnonHugePages": guest memory, mostly).
- * Then COMMAND is ended.
+ * the process has then in memory, all and without those of the mapping that has
+ * most of them, which is the guest's memory.  Then COMMAND is ended.  If it ends
+ * by itself before, or says nothing for PATIENCE_MS, that is an error.
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,8 @@
 #include "base/proc.h"
 #include "base/str.h"
 
+#define PATIENCE_MS 120000
+
 static struct err e = ERR_INIT;
 
 static void fail(void)
@@ -38,27 +41,40 @@ static bool has(const struct buf *b, const char *marker)
 	return memmem(b->data, b->len, marker, strlen(marker)) != NULL;
 }
 
+/* Until there is something to read.  A process that has ended may have written
+ * before that, so what is there comes first. */
+static void wait_readable(int fd, const struct proc *p, const char *marker)
+{
+	struct pollfd pf[2] = { { fd, POLLIN, 0 }, { p->pidfd, POLLIN, 0 } };
+	int n = poll(pf, 2, PATIENCE_MS);
+
+	if (n > 0 && (pf[0].revents & POLLIN))
+		return;
+	err_set(&e, n ? EPIPE : ETIMEDOUT, "%s before it said '%s'",
+		n ? "it ended" : "two minutes passed", marker);
+	fail();
+}
+
 /* From the program's standard output. */
-static void await_output(int fd, const char *marker)
+static void await_output(int fd, const struct proc *p, const char *marker)
 {
 	buf_auto struct buf b = BUF_INIT;
 	ssize_t n;
 
 	while (!has(&b, marker)) {
+		wait_readable(fd, p, marker);
 		if (buf_reserve(&b, 4096) < 0)
 			exit(1);
 		n = read(fd, b.data + b.len, 4096);
-		if (n <= 0) {
-			err_set(&e, EPIPE, "it ended before it said '%s'",
-				marker);
+		if (n < 0)
 			fail();
-		}
 		b.len += (size_t)n;
 	}
 }
 
 /* From a file that it writes. */
-static void await_file(const char *path, const char *marker)
+static void await_file(const char *path, const struct proc *p,
+		       const char *marker)
 {
 	fd_auto int watch = inotify_init1(IN_CLOEXEC);
 	char event[4096];
@@ -74,27 +90,32 @@ static void await_file(const char *path, const char *marker)
 			fail();
 		if (has(&b, marker))
 			return;
+		wait_readable(watch, p, marker);
 		if (read(watch, event, sizeof(event)) < 0)
 			fail();
 	}
 }
 
-static unsigned long field(const struct buf *b, const char *name)
-{
-	const char *at = memmem(b->data, b->len, name, strlen(name));
-
-	return at ? strtoul(at + strlen(name), NULL, 10) : 0;
-}
-
 static void print_memory(pid_t pid)
 {
 	buf_auto struct buf b = BUF_INIT;
-	mem_auto char *path = str_printf("/proc/%d/smaps_rollup", (int)pid);
+	mem_auto char *path = str_printf("/proc/%d/smaps", (int)pid);
+	unsigned long all = 0, most = 0, kib;
+	struct str rest, line;
 
 	if (!path || io_read_file(AT_FDCWD, path, &b, &e) < 0)
 		fail();
-	printf(" %lu %lu\n", field(&b, "\nRss:"),
-	       field(&b, "\nRss:") - field(&b, "\nAnonHugePages:"));
+	rest = (struct str){ (const char *)b.data, b.len };
+	while (rest.len) {
+		line = str_cut(&rest, '\n');
+		if (!str_starts(line, STR("Rss:")))
+			continue;
+		/* A unit follows, at which this stops. */
+		kib = strtoul(line.p + strlen("Rss:"), NULL, 10);
+		all += kib;
+		most = kib > most ? kib : most;
+	}
+	printf(" %lu %lu\n", all, all - most);
 }
 
 int main(int argc, char **argv)
@@ -114,9 +135,9 @@ int main(int argc, char **argv)
 		fail();
 	close(out[1]);
 	if (s.out == PROC_NULL)
-		await_file(argv[2], argv[1]);
+		await_file(argv[2], &p, argv[1]);
 	else
-		await_output(out[0], argv[1]);
+		await_output(out[0], &p, argv[1]);
 	printf("%llu", (unsigned long long)(clock_now() - from));
 	print_memory(p.pid);
 	return 0;

@@ -12,19 +12,24 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "bin/tool.h"
+#include "sandbox/capture.h"
+#include "sandbox/golden.h"
 #include "sandbox/scratch.h"
 #include "sandbox/start.h"
 
 #define GIB ((uint64_t)1 << 30)
 
-static const char *name, *kernel, *cmdline;
-static uint64_t vcpus = 1;
-static uint64_t memory = GIB;
-static uint64_t disk = 8 * GIB;
-static uint64_t idle_s;
+/* What a machine has if nothing is said. */
+#define VCPUS 1
+#define MEMORY GIB
+#define DISK (8 * GIB)
+
+static const char *name, *kernel, *cmdline, *prewarm, *snapshot;
+static uint64_t vcpus, memory, disk; /* 0: not given */
+static uint64_t idle_s = CONFIG_SAME;
 static uint64_t patience = 120;
 static struct opt_list env;
-static bool json, quiet;
+static bool json, quiet, cold, build_only;
 
 /* ---- signals ------------------------------------------------------------ */
 
@@ -103,11 +108,9 @@ static json_int_t us(uint64_t from, uint64_t to)
 	return (json_int_t)((to - from) / 1000);
 }
 
-static int print_json(const struct start_spec *s, const struct needs *n,
-		      const struct box *b, const struct start_times *t,
+static int print_json(json_t *config, const struct start_times *t,
 		      uint64_t begun)
 {
-	json_t *o = config_make(b, s, n);
 	json_t *times = json_pack("{sI sI sI sI sI}", "found",
 				  us(begun, t->begun), "made",
 				  us(begun, t->made), "vmm", us(begun, t->vmm),
@@ -115,37 +118,28 @@ static int print_json(const struct start_spec *s, const struct needs *n,
 				  us(begun, t->ready));
 	int r = -1;
 
-	if (o && times && json_object_set(o, "us", times) == 0)
-		r = json_dumpf(o, stdout, JSON_INDENT(2));
-	json_decref(times);
-	json_decref(o);
+	if (times && json_object_set_new(config, "us", times) == 0)
+		r = json_dumpf(config, stdout, JSON_INDENT(2));
 	putchar('\n');
 	return tool_done(r < 0 ? EXIT_FAILED : EXIT_DONE);
 }
 
-static int print(const struct start_spec *s, const struct needs *n,
-		 const struct box *b, const struct start_times *t,
-		 uint64_t begun)
+static int print(json_t *config, const struct box *b,
+		 const struct start_times *t, uint64_t begun)
 {
 	if (json)
-		return print_json(s, n, b, t, begun);
+		return print_json(config, t, begun);
 	puts(b->id);
 	return tool_done(EXIT_DONE);
 }
 
-/* ---- the work ----------------------------------------------------------- */
+/* ---- a machine ---------------------------------------------------------- */
 
-static int start(const char *image, const struct needs *n, uint64_t begun)
+static int start(json_t *config, const struct start_source *from,
+		 uint64_t begun)
 {
 	struct start_spec s = { .root = tool_root(),
-				.image = image,
 				.name = name,
-				.vcpus = vcpus,
-				.memory = round_up(memory, START_MEMORY_ALIGN),
-				.disk = round_up(disk, SCRATCH_ALIGN),
-				.idle_s = idle_s,
-				.env = env.v,
-				.cmdline = cmdline,
 				.patience = CLOCK_S(patience),
 				.on_lack = warn };
 	box_auto struct box b = BOX_INIT;
@@ -154,34 +148,197 @@ static int start(const char *image, const struct needs *n, uint64_t begun)
 	struct err e = ERR_INIT;
 
 	s.cancel = signals;
-	if (start_sandbox(&s, n, &b, &t, &e) < 0) {
+	if (start_sandbox(&s, config, from, &b, &t, &e) < 0) {
 		tool_warn(&e);
 		return e.num == EINTR ? end_by_signal(signals) : EXIT_FAILED;
 	}
-	return print(&s, n, &b, &t, begun);
+	return print(config, &b, &t, begun);
 }
 
-static int run(int argc, const char *const *argv)
+/* One that was captured goes on: @image is what it is called, if its snapshot
+ * is not what was asked for. */
+static int restore(const char *word, const char *image, uint64_t begun)
+{
+	restore_auto struct restore r = RESTORE_INIT;
+	struct err e = ERR_INIT;
+	int n = restore_find(&r, tool_root(), word,
+			     image && idle_s == CONFIG_SAME ? 0 : idle_s, env.v,
+			     &e);
+
+	/* Who was asked about the snapshot has said what is wrong with it. */
+	if (n == -EREMOTEIO)
+		return EXIT_FAILED;
+	if (n == 0 && image &&
+	    json_object_set_new(r.config, "image", json_string(image)) < 0)
+		n = err_sys(&e, ENOMEM, "cannot describe the sandbox");
+	return n < 0 ? tool_fail(&e) : start(r.config, &r.from, begun);
+}
+
+/* ---- an image's --------------------------------------------------------- */
+
+static int out_of_memory(void)
+{
+	struct err e = ERR_INIT;
+
+	err_sys(&e, ENOMEM, "cannot describe the sandbox");
+	return tool_fail(&e);
+}
+
+static int boot_cold(const json_t *config, const struct start_source *from,
+		     uint64_t begun)
+{
+	json_t *own = config_derive(config, idle_s == CONFIG_SAME ? 0 : idle_s,
+				    env.v);
+	int r = own ? start(own, from, begun) : out_of_memory();
+
+	json_decref(own);
+	return r;
+}
+
+static void say_building(const char *image)
+{
+	if (!quiet)
+		fprintf(stderr,
+			"iso-boot: making a golden snapshot of %s, for the "
+			"next ones to begin as\n",
+			image);
+}
+
+/* The golden snapshot, which is made if there is none: by whoever comes first,
+ * and all others wait.  0, -EINTR with *@signals what ended it, or another
+ * -errno; @e filled. */
+static int find_golden(struct golden_spec *g, const char *image,
+		       char id[static SNAPSHOT_ID_SIZE], int *signals,
+		       struct err *e)
+{
+	fd_auto int lock = -1;
+	char key[GOLDEN_KEY];
+	int r = golden_key(g, key, e);
+
+	if (r < 0 || golden_look(g->root, key, id) == 0)
+		return r;
+	lock = golden_lock(g->root, key, e);
+	if (lock < 0 || golden_look(g->root, key, id) == 0)
+		return lock < 0 ? lock : 0;
+	say_building(image);
+	g->cancel = *signals = watch_signals();
+	return golden_build(g, key, id, e);
+}
+
+static int boot_golden(const char *image, struct golden_spec *g, uint64_t begun)
+{
+	fd_auto int signals = -1;
+	char id[SNAPSHOT_ID_SIZE];
+	struct err e = ERR_INIT;
+	int r = find_golden(g, image, id, &signals, &e);
+
+	if (r == -EINTR) {
+		tool_warn(&e);
+		return end_by_signal(signals);
+	}
+	if (r < 0 && build_only)
+		return r == -EREMOTEIO ? EXIT_FAILED : tool_fail(&e);
+	/* It is there to be fast, and can be done without. */
+	if (r < 0) {
+		if (r != -EREMOTEIO)
+			tool_warn(&e);
+		return boot_cold(g->config, &g->cold, begun);
+	}
+	if (!build_only)
+		return restore(id, image, begun);
+	puts(id);
+	return tool_done(EXIT_DONE);
+}
+
+static int boot_image(const char *image, const struct needs *n, uint64_t begun)
+{
+	const struct config_spec c = {
+		.image = image,
+		.vcpus = vcpus ? vcpus : VCPUS,
+		.memory =
+			round_up(memory ? memory : MEMORY, START_MEMORY_ALIGN),
+		.disk = round_up(disk ? disk : DISK, SCRATCH_ALIGN),
+	};
+	struct golden_spec g = { .root = tool_root(),
+				 .config = config_make(&c, n),
+				 .cold = { .vmlinux = n->vmlinux,
+					   .initramfs = n->initramfs,
+					   .cmdline = cmdline },
+				 .prewarm = prewarm,
+				 .patience = CLOCK_S(patience),
+				 .cancel = -1,
+				 .on_lack = warn };
+	int r;
+
+	if (!g.config)
+		return out_of_memory();
+	r = cold ? boot_cold(g.config, &g.cold, begun) :
+		   boot_golden(image, &g, begun);
+	json_decref((json_t *)(uintptr_t)g.config);
+	return r;
+}
+
+static int find_and_boot(const char *image)
 {
 	struct needs_spec spec = { .root = tool_root(),
-				   .image = argv[0],
+				   .image = image,
 				   .kernel = kernel,
 				   .quiet = quiet };
 	needs_auto struct needs n = NEEDS_INIT;
 	struct err e = ERR_INIT;
 	uint64_t begun = clock_now();
-	int r;
+	int r = needs_find(&n, &spec, &e);
 
-	(void)argc;
-	if (check_env(&e) < 0 || (name && id_check_name(name, &e) < 0))
-		return wrong(&e);
-	r = needs_find(&n, &spec, &e);
 	/* Who was asked for it has said why. */
 	if (r == -EREMOTEIO)
 		return EXIT_FAILED;
 	if (r < 0)
 		return r == -EINVAL ? wrong(&e) : tool_fail(&e);
-	return start(argv[0], &n, begun);
+	return boot_image(image, &n, begun);
+}
+
+/* ---- the command line --------------------------------------------------- */
+
+/* What was captured is as it was. */
+static int check_words(int argc, struct err *e)
+{
+	const char *extra = vcpus      ? "--vcpus" :
+			    memory     ? "--memory" :
+			    disk       ? "--disk" :
+			    kernel     ? "--kernel" :
+			    cmdline    ? "--cmdline" :
+			    prewarm    ? "--prewarm" :
+			    cold       ? "--cold" :
+			    build_only ? "--build-only" :
+			    argc       ? "an image" :
+					 NULL;
+
+	if (snapshot && extra)
+		return err_set(e, EINVAL,
+			       "both --from and %s: a snapshot has all that "
+			       "already",
+			       extra);
+	if (cold && (build_only || prewarm))
+		return err_set(e, EINVAL,
+			       "both --cold and %s: a machine that boots has "
+			       "no golden snapshot",
+			       prewarm ? "--prewarm" : "--build-only");
+	if (!snapshot && argc == 0) {
+		err_set(e, EINVAL, "an image or --from is wanted");
+		return err_fix(e, "iso-boot --help");
+	}
+	return 0;
+}
+
+static int run(int argc, const char *const *argv)
+{
+	struct err e = ERR_INIT;
+
+	if (check_words(argc, &e) < 0 || check_env(&e) < 0 ||
+	    (name && id_check_name(name, &e) < 0))
+		return wrong(&e);
+	return snapshot ? restore(snapshot, NULL, clock_now()) :
+			  find_and_boot(argv[0]);
 }
 
 static const struct opt options[] = {
@@ -228,6 +385,25 @@ static const struct opt options[] = {
 	  .out = &name,
 	  .arg = "NAME",
 	  .help = "call it that besides its id" },
+	{ .name = "from",
+	  .letter = 'f',
+	  .kind = OPT_TEXT,
+	  .out = &snapshot,
+	  .arg = "SNAPSHOT",
+	  .help = "go on from a snapshot, not with an image" },
+	{ .name = "cold",
+	  .kind = OPT_FLAG,
+	  .out = &cold,
+	  .help = "boot, without a golden snapshot" },
+	{ .name = "build-only",
+	  .kind = OPT_FLAG,
+	  .out = &build_only,
+	  .help = "only make the golden snapshot, and print its id" },
+	{ .name = "prewarm",
+	  .kind = OPT_TEXT,
+	  .out = &prewarm,
+	  .arg = "CMD",
+	  .help = "what to run before the golden snapshot is taken" },
 	{ .name = "kernel",
 	  .letter = 'k',
 	  .kind = OPT_TEXT,
@@ -263,10 +439,9 @@ static const struct opt options[] = {
 static const struct opt_prog prog = {
 	.self = {
 		.name = "iso-boot",
-		.args = "IMAGE",
+		.args = "[IMAGE]",
 		.help = "make a sandbox of an image",
 		.opts = options,
-		.min_args = 1,
 		.max_args = 1,
 		.run = run,
 	},

@@ -108,7 +108,8 @@ static int fill(struct wire_request *x, const char *const *argv, char **term)
 
 static int run_in(const struct box *b, const char *const *argv)
 {
-	struct box_wait w = BOX_WAIT_EVER;
+	struct box_wait w = box_wait_usual();
+	uint64_t deadline = UINT64_MAX;
 	wire_request_auto struct wire_request x = WIRE_REQUEST_INIT;
 	mem_auto char *term = NULL;
 	struct wire_exit ended = { .code = 0 };
@@ -117,7 +118,9 @@ static int run_in(const struct box *b, const char *const *argv)
 	fd_auto int conn = -1;
 
 	if (timeout_s)
-		w.deadline = clock_now() + CLOCK_S(timeout_s);
+		deadline = clock_now() + CLOCK_S(timeout_s);
+	if (deadline < w.deadline)
+		w.deadline = deadline;
 	if (fill(&x, argv, &term) < 0) {
 		err_sys(&e, ENOMEM, "cannot ask for a command");
 		return ran_fail(&e, RAN_FAILED);
@@ -125,8 +128,10 @@ static int run_in(const struct box *b, const char *const *argv)
 	conn = box_connect(b, &w, &e);
 	if (conn < 0)
 		return ran_fail(&e,
-				conn == -ETIMEDOUT ? RAN_TIMEOUT : RAN_FAILED);
-	how = wire_run_until(conn, &x, w.deadline, &ended, &e);
+				conn == -ETIMEDOUT && w.deadline == deadline ?
+					RAN_TIMEOUT :
+					RAN_FAILED);
+	how = wire_run_until(conn, &x, deadline, &ended, &e);
 	/* Whoever kills the first process of a machine ends the machine. */
 	if (how == WIRE_LOST)
 		box_explain_loss(b, clock_now() + LOSS_PATIENCE, &e);
@@ -196,7 +201,6 @@ static const struct opt_prog prog = {
 		.opts = options,
 		.min_args = 1,
 		.max_args = -1,
-		.offer = OFFER_COMMAND,
 		.run = run,
 	},
 };

@@ -16,6 +16,7 @@ static int run(int argc, const char *const *argv)
 {
 	struct logs_spec spec = { .file = vmm ? "vmm.log" : "console.log",
 				  .follow = follow,
+				  .plain = isatty(STDOUT_FILENO),
 				  .out = STDOUT_FILENO };
 	rundir_auto struct rundir d = RUNDIR_INIT;
 	box_auto struct box b = BOX_INIT;

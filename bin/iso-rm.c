@@ -94,7 +94,8 @@ static int remove_each(const struct rundir *d, const char *id, bool starting,
 
 	(void)starting;
 	/* Another may have been faster. */
-	if (box_open(&b, d->dir, id, NULL) < 0 || (dead && box_pid(&b)))
+	if (box_open(&b, d->dir, id, NULL) < 0 ||
+	    (dead && (box_pid(&b) || box_sleeps(&b))))
 		return 0;
 	remove_box(d, &b, arg);
 	return 0;

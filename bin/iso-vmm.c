@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,7 +33,9 @@
 /* The descriptors of a sandbox at most: every vsock client has one, and every
  * device a few. */
 #define FILES_MAX (VSOCK_CLIENTS + 256)
-/* What is open for as long as the VM lives. */
+#define STACK_SIZE (256u << 10) /* of a thread */
+
+/* What is opened for the VM. */
 struct files {
 	int kvm, kernel, initramfs, rootfs, scratch, console, ended, pid;
 	int vsock, control, state, memory_file;
@@ -100,14 +103,14 @@ static int listen_in(const char *dir, const char *name,
 	return *fd < 0 ? *fd : fd_nonblock(*fd, true);
 }
 
-/* An image that is in use is not to be removed: iso-pull --prune asks for the
- * lock. */
-static int open_rootfs(const struct vmmopt *c, struct files *f, struct err *e)
+/* An image or a snapshot that is in use is not to be removed: who removes it
+ * asks for the lock, which our children of fork(2) have as well. */
+static int open_shared(const char *path, int *fd, struct err *e)
 {
-	int r = open_file(c->rootfs, O_RDONLY, &f->rootfs, e);
+	int r = open_file(path, O_RDONLY, fd, e);
 
-	if (r == 0 && f->rootfs >= 0 && flock(f->rootfs, LOCK_SH | LOCK_NB) < 0)
-		return err_sys(e, errno, "cannot lock %s", c->rootfs);
+	if (r == 0 && *fd >= 0 && flock(*fd, LOCK_SH | LOCK_NB) < 0)
+		return err_sys(e, errno, "cannot lock %s", path);
 	return r;
 }
 
@@ -126,9 +129,9 @@ static int open_files(const struct vmmopt *c, struct files *f, struct err *e)
 	if (r == 0)
 		r = open_file(c->state, O_RDONLY, &f->state, e);
 	if (r == 0)
-		r = open_file(c->memory_file, O_RDONLY, &f->memory_file, e);
+		r = open_shared(c->memory_file, &f->memory_file, e);
 	if (r == 0)
-		r = open_rootfs(c, f, e);
+		r = open_shared(c->rootfs, &f->rootfs, e);
 	if (r == 0)
 		r = open_file(c->scratch, O_RDWR, &f->scratch, e);
 	if (r == 0)
@@ -224,6 +227,9 @@ static int report_end(const struct files *f)
 		     "{\"reason\": \"%s\", \"detail\": \"%s\"}\n",
 		     vm_end_name(vm.end), vm.end_text);
 	(void)!write(f->ended, line, (size_t)n);
+	/* From here on the files count, and the disk is theirs. */
+	if (vm.end == VM_HIBERNATED)
+		fsync(f->ended);
 	/* Nobody comes back to it, and whoever removes it may be long in
 	 * coming: the disk space is given back now. */
 	if (f->scratch >= 0 && vm.end == VM_IDLE)
@@ -247,7 +253,16 @@ static int read_state(const struct files *f, struct vm_spec *s, struct err *e)
 	return 0;
 }
 
-static int make(const struct vmmopt *c, const struct files *f, struct err *e)
+/* What was read, mapped or copied when the VM was made. */
+static void forget_sources(struct files *f)
+{
+	fd_close(&f->kvm);
+	fd_close(&f->kernel);
+	fd_close(&f->initramfs);
+	fd_close(&f->state);
+}
+
+static int make(const struct vmmopt *c, struct files *f, struct err *e)
 {
 	struct vm_spec s = VM_SPEC_INIT;
 	int r = read_state(f, &s, e);
@@ -269,6 +284,7 @@ static int make(const struct vmmopt *c, const struct files *f, struct err *e)
 	s.idle_s = c->timeout;
 	if (r == 0)
 		r = vm_create(&vm, &s, e);
+	forget_sources(f);
 	return r < 0 ? r : ctl_init(&ctl, &vm, f->control, e);
 }
 
@@ -293,6 +309,7 @@ static int take_files(struct files *f, struct err *e)
 	/* First of all: what it costs from here on is the child's. */
 	(void)!write(vm.clone_fd[VM_CLONE_CGROUP], "0\n", 2);
 	fd_close(&vm.clone_fd[VM_CLONE_CGROUP]);
+	vmm_log_init(&vm.log, STDERR_FILENO);
 	for (i = 0; i < ARRAY_SIZE(pairs); i++) {
 		int *from = &vm.clone_fd[pairs[i].from];
 
@@ -353,6 +370,21 @@ static int serve(struct files *f, int ready)
 	return r < 0 ? fail(&e, ready) : report_end(f);
 }
 
+/* The usual 8 MiB are room enough for a huge page, which each thread would then
+ * get for the few KiB that it needs. */
+static int set_stack_size(struct err *e)
+{
+	pthread_attr_t a;
+	int r = pthread_attr_init(&a);
+
+	if (r == 0)
+		r = pthread_attr_setstacksize(&a, STACK_SIZE);
+	if (r == 0)
+		r = pthread_setattr_default_np(&a);
+	pthread_attr_destroy(&a);
+	return r ? err_sys(e, r, "cannot set the size of stacks") : 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct vmmopt c = { .kvm = KVM_PATH,
@@ -373,7 +405,9 @@ int main(int argc, char **argv)
 	ready = c.ready == VMMOPT_NONE ? -1 : (int)c.ready;
 	/* Nobody waits for the children that it forks. */
 	signal(SIGCHLD, SIG_IGN);
-	r = open_files(&c, &f, &e);
+	r = set_stack_size(&e);
+	if (r == 0)
+		r = open_files(&c, &f, &e);
 	if (r == 0)
 		r = make(&c, &f, &e);
 	if (r == 0)

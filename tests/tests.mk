@@ -74,7 +74,7 @@ agent_setup_SRC = tests/unit/agent_setup.c agent/setup.c agent/cgroup.c \
 agent_file_SRC = tests/unit/agent_file.c $(WIRE) $(BASE)
 agent_run_SRC = tests/unit/agent_run.c $(WIRE) $(BASE)
 
-BENCH = bench_exec bench_until
+BENCH = bench_exec bench_until bench_talk
 
 oci_ref_SRC = tests/unit/oci_ref.c $(BASE) $(OCI)
 oci_ref_LIBS = -larchive -ljansson -lcrypto
@@ -124,11 +124,55 @@ vmm_serial_SRC = tests/unit/vmm_serial.c lib/vmm/serial.c lib/vmm/state.c $(BASE
 
 bench_exec_SRC = bench/exec.c $(WIRE) $(BASE)
 bench_until_SRC = bench/until.c $(BASE)
+bench_talk_SRC = bench/talk.c lib/base/sock.c $(BASE)
+# It is the first process of a guest that has no libraries: as the agent is.
+bench_peer_SRC = bench/peer.c $(BASE)
+$(O)/bin/bench_peer: $(bench_peer_SRC:%.c=$(O)/agent/%.o)
+	@mkdir -p $(@D)
+	$(call say,LD   ,$@)
+	$(Q)$(MUSL_CC) $(AGENT_LDFLAGS) -o $@ $^
 
 $(foreach p,$(UNIT) agent_native $(BENCH),$(eval $(call PROGRAM,$(p))))
 
 test-programs: $(UNIT:%=$(O)/bin/%) $(O)/bin/agent_native
-bench-programs: $(BENCH:%=$(O)/bin/%)
+
+# ---- guests of the device tests: tests/guests/NAME.c, kernels for iso-vmm ----
+
+# 32-bit code, which every KVM runs, by a compiler that needs no 32-bit library
+# for that; in a 64-bit file, which the VMM's loader wants.  They are the same
+# for the build with sanitizers, which is to have an iso-vmm of its own for them.
+VMGUESTS = balloon blk ends map net pmem regs rings rng smp vsock
+VMGUEST_CFLAGS = -std=gnu17 -m32 -ffreestanding -fno-pic -fno-pie \
+		 -fno-stack-protector -fcf-protection=none \
+		 -fno-asynchronous-unwind-tables -mno-mmx -mno-sse -mno-80387 \
+		 -O2 -g -Ilib $(WARN)
+VMGUEST_LDFLAGS = -m32 -nostdlib -static -no-pie -T tests/guests/guest.lds \
+		  -Wl,--build-id=none,--fatal-warnings,--no-warn-rwx-segments
+
+$(O)/vmguests/%.o: tests/guests/%.c Makefile tests/tests.mk
+	@mkdir -p $(@D)
+	$(call say,GUEST,$<)
+	$(Q)$(CC) $(VMGUEST_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(O)/vmguests/start.o: tests/guests/start.S Makefile tests/tests.mk
+	@mkdir -p $(@D)
+	$(Q)$(CC) -m32 -Wa,--fatal-warnings -c -o $@ $<
+
+$(O)/vmguests/%.elf: $(O)/vmguests/%.o $(O)/vmguests/start.o \
+		     $(O)/vmguests/rt.o $(O)/vmguests/virtio.o \
+		     tests/guests/guest.lds
+	$(Q)$(CC) $(VMGUEST_LDFLAGS) -o $@.32 $(filter %.o,$^)
+	$(Q)objcopy -O elf64-x86-64 $@.32 $@
+
+-include $(wildcard $(O)/vmguests/*.d)
+
+ifdef SAN
+test-programs: $(O)/libexec/iso-vmm
+else
+test-programs: $(VMGUESTS:%=$(O)/vmguests/%.elf)
+endif
+
+bench-programs: $(BENCH:%=$(O)/bin/%) $(O)/bin/bench_peer
 .PHONY: test-programs bench-programs
 
 # ---- fuzzers: tests/fuzz/NAME.c and what it fuzzes, by clang's libFuzzer ----
@@ -187,3 +231,21 @@ $(O)/fuzz/$(1): $$($(1)_FUZZ) Makefile tests/tests.mk
 		-o $$@ $$($(1)_FUZZ) $$($(1)_FUZZ_LIBS)
 endef
 $(foreach f,$(FUZZERS),$(eval $(call FUZZER,$(f))))
+
+# The VMM's once more, to see what the inputs that are kept reach.  Always made
+# anew: nothing here knows of headers.
+COVERED = $(filter vmm_%,$(FUZZERS))
+COVER_FLAGS = -g -O1 -fsanitize=fuzzer -fprofile-instr-generate \
+	      -fcoverage-mapping -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+
+define COVER
+$(O)/fuzz/cover/$(1): FORCE
+	@mkdir -p $$(@D)
+	$$(call say,COVER,$$@)
+	$$(Q)$$(CLANG) $$(COVER_FLAGS) -std=gnu17 -D_GNU_SOURCE \
+		-DISO_VERSION='"$$(VERSION)"' -Ilib -I. \
+		-o $$@ $$($(1)_FUZZ) $$($(1)_FUZZ_LIBS)
+endef
+$(foreach f,$(COVERED),$(eval $(call COVER,$(f))))
+FORCE:
+.PHONY: FORCE

@@ -5,7 +5,8 @@
  * Mark and sweep, from index.json through indexes, manifests and whatever they
  * name.  Counting references instead would want a second record that can
  * disagree with the first.  A document that cannot be read ends the run before
- * anything is removed: what it names is not known.
+ * anything is removed: what it names is not known.  Snapshots name root file
+ * systems too, by links, those that are being made among them.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -102,6 +103,52 @@ static int mark_all(struct prune *p)
 	if (!o)
 		return -EBADMSG;
 	return mark_list(p, json_object_get(o, "manifests"), 0);
+}
+
+/* The image whose root file system the link @path leads to. */
+static int mark_link(struct prune *p, int dir, const char *path)
+{
+	json_auto json_t *desc = NULL;
+	char to[PATH_MAX], *name;
+	ssize_t n = readlinkat(dir, path, to, sizeof(to) - 1);
+
+	/* It has none yet, or is being removed, or is no snapshot. */
+	if (n < 0)
+		return errno == ENOENT || errno == ENOTDIR || errno == EINVAL ?
+			       0 :
+			       err_sys(p->e, errno, "cannot read %s", path);
+	to[n] = '\0';
+	name = strrchr(to, '/');
+	name = name ? name + 1 : to;
+	name[strcspn(name, ".")] = '\0';
+	desc = json_pack("{ss so}", "mediaType",
+			 "application/vnd.oci.image.manifest.v1+json", "digest",
+			 json_sprintf("sha256:%s", name));
+	return desc ? mark(p, desc, 0) :
+		      err_sys(p->e, ENOMEM, "cannot look for garbage");
+}
+
+static int mark_snapshots(struct prune *p)
+{
+	mem_auto char *path = str_path(p->s->root, "snapshots");
+	DIR *dir = path ? opendir(path) : NULL;
+	struct dirent *d;
+	int r = 0;
+
+	if (!path)
+		return err_sys(p->e, ENOMEM, "cannot look for garbage");
+	if (!dir)
+		return errno == ENOENT ?
+			       0 :
+			       err_sys(p->e, errno, "cannot read %s", path);
+	while (r == 0 && (d = readdir(dir))) {
+		char link[sizeof(d->d_name) + 8];
+
+		snprintf(link, sizeof(link), "%s/rootfs", d->d_name);
+		r = mark_link(p, dirfd(dir), link);
+	}
+	closedir(dir);
+	return r;
 }
 
 /* ---- sweep ------------------------------------------------------------- */
@@ -244,6 +291,8 @@ int images_prune(struct images *s, void (*waiting)(void),
 	}
 	if (r == 0)
 		r = mark_all(&p);
+	if (r == 0)
+		r = mark_snapshots(&p);
 	if (r == 0)
 		r = sweep(&p);
 	back = relock(s, LOCK_SH, r < 0 ? NULL : e);

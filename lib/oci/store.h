@@ -168,8 +168,8 @@ struct prune_report {
 	uint64_t in_use; /* root file systems kept only because of a user */
 };
 
-/* Remove blobs and root file systems that nothing in index.json leads to, and
- * what is left of downloads.  Root file systems in use stay.  Waits until
+/* Remove blobs and root file systems that nothing in index.json and no snapshot
+ * leads to, and what is left of downloads.  Root file systems in use stay.  Waits until
  * nobody else has the store open; @waiting, if not NULL, is called once before
  * it does.  @s is open, and stays so. */
 int images_prune(struct images *s, void (*waiting)(void),

@@ -121,6 +121,16 @@ void box_end_of(const struct box *b, struct box_end *end)
 		snprintf(end->reason, sizeof(end->reason), "killed");
 }
 
+bool box_sleeps(const struct box *b)
+{
+	struct box_end end;
+
+	if (box_pid(b))
+		return false;
+	box_end_of(b, &end);
+	return strcmp(end.reason, "hibernated") == 0;
+}
+
 int box_ended(const struct box *b, struct err *e)
 {
 	static const char *const words[][2] = {
@@ -136,6 +146,10 @@ int box_ended(const struct box *b, struct err *e)
 	size_t i;
 
 	box_end_of(b, &end);
+	if (strcmp(end.reason, "hibernated") == 0) {
+		err_set(e, ECONNREFUSED, "%s sleeps", b->id);
+		return err_fix(e, "iso-snap --resume %s", b->id);
+	}
 	why = end.reason;
 	for (i = 0; i < ARRAY_SIZE(words); i++) {
 		if (strcmp(end.reason, words[i][0]) == 0)

@@ -19,6 +19,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/clock.h"
 #include "sandbox/id.h"
 
 struct buf;
@@ -61,6 +62,9 @@ struct box_end {
 	char detail[BOX_DETAIL]; /* or "" */
 };
 
+/* Whether it was put to sleep: it is over, and can go on. */
+bool box_sleeps(const struct box *b);
+
 /* Why it ended; only sensible when it is over. */
 void box_end_of(const struct box *b, struct box_end *end);
 
@@ -70,6 +74,15 @@ void box_end_of(const struct box *b, struct box_end *end);
  * until @deadline (clock_now()).  0 or -errno, @e filled. */
 int box_control(const struct box *b, const char *request, struct buf *answer,
 		uint64_t deadline, struct err *e);
+
+/* The same over a connection of its own, box_control_open()'s, whose descriptor
+ * stays the caller's: who pauses the machine must stay connected.  @fds go with
+ * the request, and stay the caller's too.  @answer without its "ok".
+ * -EREMOTEIO when the monitor refuses, with its reason in @e. */
+int box_control_open(const struct box *b, struct err *e);
+int box_control_ask(const struct box *b, int control, const char *request,
+		    const int *fds, size_t nfds, struct buf *answer,
+		    uint64_t deadline, struct err *e);
 
 /* End the monitor: asked to until @deadline, then killed.  0 when it lives no
  * longer. */
@@ -82,10 +95,12 @@ struct box_wait {
 	int cancel;	   /* descriptor: readable means to give up; or -1 */
 };
 
-#define BOX_WAIT_EVER                                \
-	{                                            \
-		.deadline = UINT64_MAX, .cancel = -1 \
-	}
+/* How long a guest that is up may take to answer: on a machine that is busy
+ * with many others a while, but one that hangs is to be told from it. */
+#define BOX_PATIENCE CLOCK_S(120)
+
+/* Until then, from now. */
+struct box_wait box_wait_usual(void);
 
 /* A connection to the guest's agent, greeted, waiting for it to answer.  The
  * descriptor, or -errno, @e filled: -ECONNREFUSED when the sandbox has ended,

@@ -83,8 +83,8 @@ static int limit(int dir, const struct cgroup_size *s, struct err *e)
 	int r;
 
 	snprintf(text, sizeof(text), "%llu",
-		 (unsigned long long)(s->memory + s->memory / PAGE_TABLES +
-				      OVERHEAD));
+		 (unsigned long long)s->machines *
+			 (s->memory + s->memory / PAGE_TABLES + OVERHEAD));
 	r = put(dir, "memory.max", text, e);
 	/* A kernel without swap has no such file. */
 	put(dir, "memory.swap.max", "0", NULL);
@@ -93,7 +93,7 @@ static int limit(int dir, const struct cgroup_size *s, struct err *e)
 	if (r == 0)
 		r = put(dir, "cpu.max", text, e);
 	snprintf(text, sizeof(text), "%llu",
-		 (unsigned long long)s->vcpus + THREADS);
+		 (unsigned long long)s->machines * (s->vcpus + THREADS));
 	return r < 0 ? r : put(dir, "pids.max", text, e);
 }
 
@@ -106,7 +106,7 @@ int cgroup_make(const char *id, const struct cgroup_size *s, struct err *e)
 	if (r < 0)
 		return r;
 	snprintf(path, sizeof(path), PARENT "/%s", id);
-	if (mkdir(path, 0755) < 0)
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
 		return err_sys(e, errno, "cannot make %s", path);
 	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	r = dir < 0 ? err_sys(e, errno, "cannot open %s", path) :

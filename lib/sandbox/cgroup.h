@@ -12,6 +12,7 @@ struct err;
 struct cgroup_size {
 	uint64_t memory; /* of the guest, bytes */
 	uint64_t vcpus;
+	unsigned machines; /* of that size, at once */
 };
 
 struct cgroup_usage {
@@ -21,7 +22,7 @@ struct cgroup_usage {
 	uint64_t oom_kills;
 };
 
-/* Make the leaf of @id with its limits.  A descriptor of its directory, or
+/* Make the leaf of @id, or take the one that it has, and set its limits.  A descriptor of its directory, or
  * -errno, @e filled: -EOPNOTSUPP, -EROFS, -EACCES and such mean that this
  * machine gives us none. */
 int cgroup_make(const char *id, const struct cgroup_size *s, struct err *e);

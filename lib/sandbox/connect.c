@@ -3,9 +3,9 @@
  * Connections to a sandbox's guest: see box.h.
  *
  * The monitor takes a connection when the guest's agent is up and not before,
- * so that connecting is at the same time waiting for it.  The deadline is the
- * socket's receive timeout: the kernel's business, and gone when the
- * connection is handed on.
+ * so that connecting is at the same time waiting for it.  The deadline holds
+ * until the agent's greeting is there, all of it: neither a monitor that takes
+ * nobody nor a guest that says half of it keeps anybody waiting for ever.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -23,18 +23,46 @@
 
 #define LINE_ROOM 64
 
-static int connect_vsock(const struct box *b)
+struct box_wait box_wait_usual(void)
+{
+	return (struct box_wait){ .deadline = clock_now() + BOX_PATIENCE,
+				  .cancel = -1 };
+}
+
+/* Where the monitor's queue is full connect(2) waits, as long as a write may
+ * take (unix(7)); nothing that is written later is to have that limit. */
+static int limit_writes(int fd, uint64_t deadline)
+{
+	int ms = clock_until_ms(deadline);
+	struct timeval t = { 0, 0 }; /* for ever */
+
+	if (ms >= 0) {
+		t.tv_sec = ms / 1000;
+		t.tv_usec = ms % 1000 * 1000L + 1;
+	}
+
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)) < 0)
+		return -errno;
+	return 0;
+}
+
+static int connect_vsock(const struct box *b, const struct box_wait *w)
 {
 	fd_auto int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int r;
 
 	if (fd < 0)
 		return -errno;
+	r = limit_writes(fd, w->deadline);
+	if (r < 0)
+		return r;
 	snprintf(sa.sun_path, sizeof(sa.sun_path),
 		 "/proc/self/fd/%d/vsock.sock", b->dir);
 	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
-		return -errno;
-	return fd_steal(&fd);
+		return errno == EAGAIN ? -ETIMEDOUT : -errno;
+	r = limit_writes(fd, UINT64_MAX);
+	return r < 0 ? r : fd_steal(&fd);
 }
 
 static int wait_readable(int fd, const struct box_wait *w)
@@ -97,7 +125,7 @@ static int failed(const struct box *b, int num, struct err *e)
 int box_connect(const struct box *b, const struct box_wait *w, struct err *e)
 {
 	static const char request[] = "CONNECT 1024\n";
-	fd_auto int fd = connect_vsock(b);
+	fd_auto int fd = connect_vsock(b, w);
 	int r = fd < 0 ? fd : io_write_full(fd, request, strlen(request));
 
 	if (r == 0)
@@ -108,8 +136,8 @@ int box_connect(const struct box *b, const struct box_wait *w, struct err *e)
 		r = wait_readable(fd, w);
 	if (r < 0)
 		return failed(b, -r, e);
-	r = wire_greet(fd, e);
-	return r == -ECONNRESET ? failed(b, -r, e) :
-	       r < 0		? err_in(e, "%s", b->id) :
-				  fd_steal(&fd);
+	r = wire_greet_until(fd, w->deadline, e);
+	if (r == -ECONNRESET || r == -ETIMEDOUT)
+		return failed(b, -r, e);
+	return r < 0 ? err_in(e, "%s", b->id) : fd_steal(&fd);
 }

@@ -66,7 +66,7 @@ static struct ask *ask_make(const struct copy_spec *c, uint32_t verb,
 
 static int ask_open(struct ask *a, const struct copy_spec *c, struct err *e)
 {
-	struct box_wait w = BOX_WAIT_EVER;
+	struct box_wait w = box_wait_usual();
 
 	a->conn = box_connect(c->box, &w, e);
 	return a->conn < 0 ? a->conn :

@@ -18,58 +18,33 @@
 #define ENTROPY 64
 #define SETUP_PATIENCE CLOCK_S(60)
 
-/* Whether both set the same variable. */
-static bool same_name(const char *a, const char *b)
+static int take_env(struct wire_request *x, const json_t *env)
 {
-	size_t n = strcspn(a, "=");
+	const json_t *v;
+	size_t i;
 
-	return strncmp(a, b, n) == 0 && b[n] == '=';
-}
-
-static bool overridden(const char *var, const char *const *by)
-{
-	for (; by && *by; by++) {
-		if (same_name(var, *by))
-			return true;
-	}
-	return false;
-}
-
-/* The image's environment under the sandbox's: pointers into both. */
-static int merge_env(struct wire_request *x, const json_t *image,
-		     const char *const *own)
-{
-	size_t n = json_array_size(image), i;
-
-	for (i = 0; own && own[i]; i++)
-		n++;
-	x->envp = calloc(n + 1, sizeof(*x->envp));
+	x->envp = calloc(json_array_size(env) + 1, sizeof(*x->envp));
 	if (!x->envp)
 		return -ENOMEM;
-	for (i = 0; i < json_array_size(image); i++) {
-		const char *var = json_string_value(json_array_get(image, i));
-
-		if (var && !overridden(var, own))
-			x->envp[x->envc++] = var;
-	}
-	for (i = 0; own && own[i]; i++) {
-		if (!overridden(own[i], own + i + 1))
-			x->envp[x->envc++] = own[i];
+	json_array_foreach(env, i, v)
+	{
+		if (json_is_string(v))
+			x->envp[x->envc++] = json_string_value(v);
 	}
 	return 0;
 }
 
-static const char *text_or_null(const json_t *record, const char *key)
+static const char *text_or_null(const json_t *o, const char *key)
 {
-	const char *s = json_string_value(json_object_get(record, key));
+	const char *s = json_string_value(json_object_get(o, key));
 
 	return s && *s ? s : NULL;
 }
 
-int identity_give(int conn, const struct start_spec *s, const struct needs *n,
-		  const struct box *b, struct err *e)
+int identity_give(int conn, const json_t *config, struct err *e)
 {
 	wire_request_auto struct wire_request x = WIRE_REQUEST_INIT;
+	const json_t *setup = json_object_get(config, "setup");
 	char machine[WIRE_MACHINE_ID + 1];
 	uint8_t entropy[ENTROPY];
 	struct timespec now;
@@ -79,15 +54,17 @@ int identity_give(int conn, const struct start_spec *s, const struct needs *n,
 		return r;
 	if (getrandom(entropy, sizeof(entropy), 0) != sizeof(entropy))
 		return err_sys(e, errno, "cannot get random bytes");
-	if (merge_env(&x, json_object_get(n->record, "env"), s->env) < 0)
+	if (take_env(&x, json_object_get(setup, "env")) < 0)
 		return err_sys(e, ENOMEM, "cannot set the guest up");
 	x.op = WIRE_OP_SETUP;
-	x.hostname = s->name ? s->name : b->id;
+	x.hostname = text_or_null(config, "name");
+	if (!x.hostname)
+		x.hostname = config_text(config, "id");
 	x.machine_id = machine;
 	x.entropy = entropy;
 	x.entropy_len = sizeof(entropy);
-	x.user = text_or_null(n->record, "user");
-	x.cwd = text_or_null(n->record, "workdir");
+	x.user = text_or_null(setup, "user");
+	x.cwd = text_or_null(setup, "cwd");
 	clock_gettime(CLOCK_REALTIME, &now);
 	x.clock_ns = (uint64_t)now.tv_sec * CLOCK_S(1) + (uint64_t)now.tv_nsec;
 	r = wire_ask(conn, &x, clock_now() + SETUP_PATIENCE, e);

@@ -24,6 +24,27 @@
 
 #define FILE_MAX ((size_t)4 << 20) /* the monitor bounds them far below */
 #define TAIL 256
+#define PIECE 16384
+
+/* The bytes are the guest's, and a terminal obeys some: those that are no plain
+ * text are shown as "\xNN", as dmesg does. */
+static int show(const struct logs_spec *s, const char *p, size_t n)
+{
+	char text[4 * PIECE + 1];
+	size_t at = 0, i;
+
+	if (!s->plain)
+		return io_write_full(s->out, p, n);
+	for (i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)p[i];
+
+		if ((c >= ' ' && c < 0x7f) || c == '\n' || c == '\t')
+			text[at++] = p[i];
+		else if (c != '\r') /* at the end of every line */
+			at += (size_t)sprintf(text + at, "\\x%02x", c);
+	}
+	return io_write_full(s->out, text, at);
+}
 
 struct logs {
 	const struct logs_spec *spec;
@@ -70,7 +91,7 @@ static int find_place(struct logs *l)
 /* Show what is new. */
 static int catch_up(struct logs *l)
 {
-	char piece[16384];
+	char piece[PIECE];
 	struct stat st;
 	ssize_t n;
 	int r;
@@ -82,7 +103,7 @@ static int catch_up(struct logs *l)
 		n = pread(l->fd, piece, sizeof(piece), l->at);
 		if (n <= 0)
 			return n < 0 ? -errno : 0;
-		r = io_write_full(l->spec->out, piece, (size_t)n);
+		r = show(l->spec, piece, (size_t)n);
 		l->at += n;
 		keep_tail(l, piece, (size_t)n);
 	}

@@ -13,6 +13,7 @@ struct err;
 struct logs_spec {
 	const char *file; /* console.log or vmm.log */
 	bool follow;	  /* until the sandbox has ended */
+	bool plain;	  /* nothing that a terminal would obey */
 	int out;	  /* where it goes; borrowed */
 };
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -29,8 +30,9 @@
 #define CONSOLE_LINES 5 /* of the console, that an error quotes */
 
 /* Quiet, because each character is an exit of the guest; what is wrong is
- * said nevertheless.  A panic ends the sandbox: nobody is there to look. */
-#define CMDLINE "console=ttyS0 quiet panic=-1 reboot=a"
+ * said nevertheless.  A panic ends the sandbox: nobody is there to look.  Tests
+ * of the kernel's own ciphers would be a tenth of its start. */
+#define CMDLINE "console=ttyS0 quiet panic=-1 reboot=a cryptomgr.notests"
 
 /* A user of its own for each sandbox, as root: from the part of the user ids
  * that nothing else hands out (2^28 of them from 1879048192 on), by the id,
@@ -39,54 +41,50 @@
 #define UID_MASK 0x0fffffffU
 
 struct words {
-	char vcpus[24], memory[24], timeout[24], uid[16], ready[8];
+	char vcpus[24], memory[24], timeout[24], uid[16], cid[16], ready[8];
 };
 
-static void describe(struct words *w, const struct start_spec *s,
-		     const struct box *b)
+uint32_t monitor_cid(void)
+{
+	uint32_t n = 0;
+
+	/* 0 to 2 mean something else, and so does 2^32 - 1. */
+	while (n < 3)
+		(void)!getrandom(&n, sizeof(n), 0);
+	return n == UINT32_MAX ? 3 : n;
+}
+
+static void describe(struct words *w, const json_t *config, const struct box *b)
 {
 	unsigned long low = strtoul(b->id + ID_SIZE - 1 - 7, NULL, 16);
 
 	snprintf(w->vcpus, sizeof(w->vcpus), "%llu",
-		 (unsigned long long)s->vcpus);
+		 (unsigned long long)config_number(config, "vcpus"));
 	snprintf(w->memory, sizeof(w->memory), "%llu",
-		 (unsigned long long)s->memory);
+		 (unsigned long long)config_number(config, "memory"));
 	snprintf(w->timeout, sizeof(w->timeout), "%llu",
-		 (unsigned long long)s->idle_s);
+		 (unsigned long long)config_number(config, "timeout"));
 	snprintf(w->uid, sizeof(w->uid), "%lu", UID_FIRST | (low & UID_MASK));
+	snprintf(w->cid, sizeof(w->cid), "%u", monitor_cid());
 	snprintf(w->ready, sizeof(w->ready), "%d", READY_FD);
 }
 
-static int spawn(struct proc *p, const struct start_spec *s,
-		 const struct needs *n, const struct rundir *d,
-		 const struct box *b, int cgroup, int ready, struct err *e)
+/* The kernel's command line; on the heap, NULL: out of memory. */
+static char *kernel_words(const struct start_source *from)
 {
-	mem_auto char *vmm = helper_libexec("iso-vmm");
-	mem_auto char *dir = str_path(d->path, b->entry);
-	mem_auto char *scratch = dir ? str_path(dir, "scratch") : NULL;
-	mem_auto char *line = str_printf(CMDLINE "%s%s", s->cmdline ? " " : "",
-					 s->cmdline ? s->cmdline : "");
+	return str_printf(CMDLINE "%s%s", from->cmdline ? " " : "",
+			  from->cmdline ? from->cmdline : "");
+}
+
+static int run_monitor(struct proc *p, const char *const *argv,
+		       const struct box *b, int cgroup, int ready,
+		       struct err *e)
+{
 	struct proc_spec spec = PROC_SPEC_INIT;
-	fd_auto int log = -1;
-	struct words w;
+	fd_auto int log = openat(b->dir, "vmm.log",
+				 O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
+				 0600);
 
-	if (!vmm)
-		return err_set(e, ENOENT,
-			       "no monitor (iso-vmm) beside this program");
-	if (!scratch || !line)
-		return err_sys(e, ENOMEM, "cannot start the monitor");
-	describe(&w, s, b);
-	const char *const argv[] = { vmm,	   "--dir",	dir,
-				     "--kernel",   n->vmlinux,	"--initramfs",
-				     n->initramfs, "--cmdline", line,
-				     "--rootfs",   n->rootfs,	"--scratch",
-				     scratch,	   "--vcpus",	w.vcpus,
-				     "--memory",   w.memory,	"--timeout",
-				     w.timeout,	   "--uid",	w.uid,
-				     "--ready",	   w.ready,	NULL };
-
-	log = openat(b->dir, "vmm.log",
-		     O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	if (log < 0)
 		return err_sys(e, errno, "cannot make vmm.log");
 	spec.argv = argv;
@@ -97,6 +95,54 @@ static int spawn(struct proc *p, const struct start_spec *s,
 	spec.session = true;
 	spec.cwd = "/";
 	return proc_spawn(p, &spec, e);
+}
+
+static int spawn(struct proc *p, const json_t *config,
+		 const struct start_source *from, const struct rundir *d,
+		 const struct box *b, int cgroup, int ready, struct err *e)
+{
+	mem_auto char *vmm = helper_libexec("iso-vmm");
+	mem_auto char *dir = str_path(d->path, b->entry);
+	mem_auto char *scratch = dir ? str_path(dir, "scratch") : NULL;
+	mem_auto char *line = kernel_words(from);
+	bool cold = !from->state;
+	struct words w;
+
+	if (!vmm)
+		return err_set(e, ENOENT,
+			       "no monitor (iso-vmm) beside this program");
+	if (!scratch || !line)
+		return err_sys(e, ENOMEM, "cannot start the monitor");
+	describe(&w, config, b);
+	/* Those that a restored machine has no use for are last. */
+	const char *const argv[] = { vmm,
+				     "--dir",
+				     dir,
+				     "--rootfs",
+				     config_text(config, "rootfs"),
+				     "--scratch",
+				     scratch,
+				     "--vcpus",
+				     w.vcpus,
+				     "--memory",
+				     w.memory,
+				     "--timeout",
+				     w.timeout,
+				     "--uid",
+				     w.uid,
+				     "--cid",
+				     w.cid,
+				     "--ready",
+				     w.ready,
+				     cold ? "--kernel" : "--state",
+				     cold ? from->vmlinux : from->state,
+				     cold ? "--initramfs" : "--memory-file",
+				     cold ? from->initramfs : from->memory,
+				     cold ? "--cmdline" : NULL,
+				     line,
+				     NULL };
+
+	return run_monitor(p, argv, b, cgroup, ready, e);
 }
 
 /* ---- readiness ---------------------------------------------------------- */
@@ -154,15 +200,16 @@ static int refused(const char *text, struct err *e)
 }
 
 int monitor_start(struct proc *p, const struct start_spec *s,
-		  const struct needs *n, const struct rundir *d,
-		  const struct box *b, int cgroup, struct err *e)
+		  const json_t *config, const struct start_source *from,
+		  const struct rundir *d, const struct box *b, int cgroup,
+		  struct err *e)
 {
 	char text[WORDS_ROOM];
 	int pipe[2], r;
 
 	if (pipe2(pipe, O_CLOEXEC) < 0)
 		return err_sys(e, errno, "cannot make a pipe");
-	r = spawn(p, s, n, d, b, cgroup, pipe[1], e);
+	r = spawn(p, config, from, d, b, cgroup, pipe[1], e);
 	close(pipe[1]);
 	if (r == 0)
 		r = read_words(pipe[0], s->cancel, text, e);

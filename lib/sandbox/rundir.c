@@ -392,12 +392,57 @@ int rundir_make(const struct rundir *d, const char *name, struct box *b,
 	return r;
 }
 
+int rundir_make_again(const struct rundir *d, const char *id, struct box *b,
+		      struct err *e)
+{
+	fd_auto int held = lock(d, e);
+	int r;
+
+	if (held < 0)
+		return held;
+	memcpy(b->id, id, ID_SIZE);
+	snprintf(b->entry, sizeof(b->entry), BOOT "%s", id);
+	if (mkdirat(d->dir, b->entry, 0700) < 0)
+		return errno == EEXIST ?
+			       err_set(e, EBUSY,
+				       "%s is just being restored by another "
+				       "program",
+				       id) :
+			       err_sys(e, errno, "cannot make %s/%s", d->path,
+				       b->entry);
+	r = box_open(b, d->dir, b->entry, e);
+	if (r == 0 && flock(b->dir, LOCK_EX | LOCK_NB) < 0)
+		r = err_sys(e, errno, "cannot lock %s/%s", d->path, b->entry);
+	if (r < 0)
+		unlinkat(d->dir, b->entry, AT_REMOVEDIR);
+	return r;
+}
+
+/* What had its name now has ours, which is that of a leftover: whoever comes
+ * first removes it. */
+static void remove_replaced(const struct rundir *d, const char *entry)
+{
+	box_auto struct box old = BOX_INIT;
+
+	if (box_open(&old, d->dir, entry, NULL) == 0)
+		rundir_remove(d, &old, NULL);
+}
+
 int rundir_commit(const struct rundir *d, struct box *b, struct err *e)
 {
-	if (renameat2(d->dir, b->entry, d->dir, b->id, RENAME_NOREPLACE) < 0)
+	char was[sizeof(b->entry)];
+	int r = renameat2(d->dir, b->entry, d->dir, b->id, RENAME_NOREPLACE);
+	bool replaces = r < 0 && errno == EEXIST;
+
+	if (replaces)
+		r = renameat2(d->dir, b->entry, d->dir, b->id, RENAME_EXCHANGE);
+	if (r < 0)
 		return err_sys(e, errno, "cannot make %s/%s", d->path, b->id);
+	memcpy(was, b->entry, sizeof(was));
 	snprintf(b->entry, sizeof(b->entry), "%s", b->id);
 	flock(b->dir, LOCK_UN);
+	if (replaces)
+		remove_replaced(d, was);
 	return 0;
 }
 
@@ -452,10 +497,14 @@ int rundir_remove(const struct rundir *d, struct box *b, struct err *e)
 		return 0;
 	if (r < 0)
 		return r;
-	r = cgroup_remove(b->id);
-	if (r < 0)
-		return err_sys(e, -r, "cannot remove the cgroup of %s", b->id);
-	unname(d, b->id);
+	/* Of two with one id, the other goes on with what belongs to that. */
+	if (!exists(d, b->id)) {
+		r = cgroup_remove(b->id);
+		if (r < 0)
+			return err_sys(e, -r, "cannot remove the cgroup of %s",
+				       b->id);
+		unname(d, b->id);
+	}
 	return io_remove_tree(d->dir, b->entry, e);
 }
 

@@ -62,7 +62,12 @@ int rundir_each(const struct rundir *d, bool starting,
 int rundir_make(const struct rundir *d, const char *name, struct box *b,
 		struct err *e);
 
-/* It is up: .boot.ID becomes ID. */
+/* Make .boot.ID for what is to take the place of the sandbox @id, of which it
+ * will be the same to all others.  -EBUSY when that is being done already. */
+int rundir_make_again(const struct rundir *d, const char *id, struct box *b,
+		      struct err *e);
+
+/* It is up: .boot.ID becomes ID.  What was ID is no more. */
 int rundir_commit(const struct rundir *d, struct box *b, struct err *e);
 
 /* End what is left of the sandbox (its monitor, its cgroup) and remove all

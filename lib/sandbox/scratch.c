@@ -151,13 +151,31 @@ static int copy_sparse(int from, int to, uint64_t size)
 	return r;
 }
 
+int scratch_copy(int from, int dir, const char *name, bool *cloned,
+		 struct err *e)
+{
+	fd_auto int to = -1;
+	struct stat st;
+	int r = 0;
+
+	if (fstat(from, &st) < 0)
+		return err_sys(e, errno, "cannot copy the disk");
+	to = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (to < 0)
+		return err_sys(e, errno, "cannot make the disk");
+	*cloned = ioctl(to, FICLONE, from) == 0;
+	if (!*cloned && ftruncate(to, st.st_size) < 0)
+		r = -errno;
+	if (r == 0 && !*cloned)
+		r = copy_sparse(from, to, (uint64_t)st.st_size);
+	return r < 0 ? err_sys(e, -r, "cannot copy the disk") : 0;
+}
+
 int scratch_make(const char *root, uint64_t size, int dir, const char *name,
 		 struct scratch *s, struct err *e)
 {
 	fd_auto int from = -1;
-	fd_auto int to = -1;
 	struct stat st;
-	int r = 0;
 
 	*s = (struct scratch){ .fresh = false };
 	from = open_template(root, size, &s->fresh, e);
@@ -168,15 +186,5 @@ int scratch_make(const char *root, uint64_t size, int dir, const char *name,
 			       "%s/scratch: the template of %llu bytes "
 			       "has another size",
 			       root, (unsigned long long)size);
-	to = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (to < 0)
-		return err_sys(e, errno, "cannot make the disk");
-	s->cloned = ioctl(to, FICLONE, from) == 0;
-	if (!s->cloned && ftruncate(to, (off_t)size) < 0)
-		r = -errno;
-	if (r == 0 && !s->cloned)
-		r = copy_sparse(from, to, size);
-	if (r < 0)
-		err_sys(e, -r, "cannot copy the disk's template");
-	return r;
+	return scratch_copy(from, dir, name, &s->cloned, e);
 }

@@ -27,4 +27,9 @@ struct scratch {
 int scratch_make(const char *root, uint64_t size, int dir, const char *name,
 		 struct scratch *s, struct err *e);
 
+/* Make the file @name in @dir a copy of @from, sparse.  *@cloned: by reflink.
+ * 0 or -errno, @e filled. */
+int scratch_copy(int from, int dir, const char *name, bool *cloned,
+		 struct err *e);
+
 #endif

@@ -32,29 +32,46 @@ static void tell(const struct start_spec *s, const struct err *e)
 
 /* ---- files -------------------------------------------------------------- */
 
-static int make_disk(const struct start_spec *s, const struct box *b,
-		     struct err *e)
+/* Once, when the first disk of its size is made: a new one is 124 KiB of data,
+ * but later copies are not. */
+static void tell_slow(const struct start_spec *s)
 {
 	struct err w = ERR_INIT;
-	struct scratch made;
-	int r = scratch_make(s->root, s->disk, b->dir, "scratch", &made, e);
 
-	/* Once, when the first disk of its size is made: a new one is 124 KiB
-	 * of data, but later copies are not. */
-	if (r == 0 && made.fresh && !made.cloned) {
-		err_set(&w, EOPNOTSUPP,
-			"%s is on a file system that cannot share data between "
-			"files: to fork or save a sandbox will copy all that "
-			"is on its disk",
-			s->root);
-		err_fix(&w, "ISO_ROOT on XFS or btrfs");
-		tell(s, &w);
-	}
-	return r;
+	err_set(&w, EOPNOTSUPP,
+		"%s is on a file system that cannot share data between "
+		"files: to fork or save a sandbox will copy all that "
+		"is on its disk",
+		s->root);
+	err_fix(&w, "ISO_ROOT on XFS or btrfs");
+	tell(s, &w);
 }
 
-static int make_files(const struct start_spec *s, const struct needs *n,
-		      const struct box *b, struct err *e)
+static int make_disk(const struct start_spec *s, const json_t *config,
+		     const struct start_source *from, const struct box *b,
+		     struct err *e)
+{
+	fd_auto int other = -1;
+	struct scratch made;
+	bool cloned;
+	int r;
+
+	if (!from->scratch) {
+		r = scratch_make(s->root, config_number(config, "disk"), b->dir,
+				 "scratch", &made, e);
+		if (r == 0 && made.fresh && !made.cloned)
+			tell_slow(s);
+		return r;
+	}
+	other = open(from->scratch, O_RDONLY | O_CLOEXEC);
+	if (other < 0)
+		return err_sys(e, errno, "cannot open %s", from->scratch);
+	return scratch_copy(other, b->dir, "scratch", &cloned, e);
+}
+
+static int make_files(const struct start_spec *s, const json_t *config,
+		      const struct start_source *from, const struct box *b,
+		      struct err *e)
 {
 	fd_auto int ended = openat(
 		b->dir, "ended", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -63,17 +80,21 @@ static int make_files(const struct start_spec *s, const struct needs *n,
 	if (ended < 0)
 		return err_sys(e, errno, "cannot make files in %s/run",
 			       s->root);
-	r = config_write(b, s, n, e);
-	return r < 0 ? r : make_disk(s, b, e);
+	r = config_write(b, config, e);
+	return r < 0 ? r : make_disk(s, config, from, b, e);
 }
 
 /* ---- the monitor and the guest ------------------------------------------ */
 
-/* The descriptor, or -1 with a warning: a sandbox without its limits is a
- * sandbox still, for its size is bounded by its machine. */
-static int make_cgroup(const struct start_spec *s, const struct box *b)
+int start_cgroup(const struct start_spec *s, const json_t *config,
+		 const struct box *b)
 {
-	struct cgroup_size size = { .memory = s->memory, .vcpus = s->vcpus };
+	/* One that takes another's place shares its cgroup for a moment. */
+	struct cgroup_size size = {
+		.memory = config_number(config, "memory"),
+		.vcpus = config_number(config, "vcpus"),
+		.machines = s->replace && b->entry[0] == '.' ? 2 : 1
+	};
 	struct err e = ERR_INIT, w = ERR_INIT;
 	int fd = cgroup_make(b->id, &size, &e);
 
@@ -88,35 +109,49 @@ static int make_cgroup(const struct start_spec *s, const struct box *b)
 	return -1;
 }
 
-static int bring_up(const struct start_spec *s, const struct needs *n,
-		    const struct rundir *d, struct box *b, struct proc *p,
-		    struct start_times *t, struct err *e)
+int start_greet(const struct start_spec *s, const json_t *config,
+		const struct box *b, struct start_times *t, struct err *e)
 {
-	fd_auto int cgroup = make_cgroup(s, b);
-	struct box_wait w = { .cancel = s->cancel };
-	fd_auto int conn = -1;
+	struct box_wait w = { .deadline = clock_now() + s->patience,
+			      .cancel = s->cancel };
+	fd_auto int conn = box_connect(b, &w, e);
 	int r;
 
-	t->made = clock_now();
-	r = monitor_start(p, s, n, d, b, cgroup, e);
-	if (r < 0)
-		return r;
-	t->vmm = clock_now();
-	w.deadline = t->vmm + s->patience;
-	conn = box_connect(b, &w, e);
 	if (conn < 0) {
 		if (conn != -EINTR)
 			monitor_explain(b, e);
 		return conn;
 	}
 	t->agent = clock_now();
-	r = identity_give(conn, s, n, b, e);
+	r = identity_give(conn, config, e);
 	t->ready = clock_now();
 	return r;
 }
 
-int start_sandbox(const struct start_spec *s, const struct needs *n,
-		  struct box *b, struct start_times *t, struct err *e)
+static int bring_up(const struct start_spec *s, const json_t *config,
+		    const struct start_source *from, const struct rundir *d,
+		    struct box *b, struct proc *p, struct start_times *t,
+		    struct err *e)
+{
+	fd_auto int cgroup = start_cgroup(s, config, b);
+	int r;
+
+	t->made = clock_now();
+	r = monitor_start(p, s, config, from, d, b, cgroup, e);
+	t->vmm = clock_now();
+	return r < 0 ? r : start_greet(s, config, b, t, e);
+}
+
+static int make_box(const struct start_spec *s, const struct rundir *d,
+		    struct box *b, struct err *e)
+{
+	return s->replace ? rundir_make_again(d, s->replace, b, e) :
+			    rundir_make(d, s->name, b, e);
+}
+
+int start_sandbox(const struct start_spec *s, json_t *config,
+		  const struct start_source *from, struct box *b,
+		  struct start_times *t, struct err *e)
 {
 	rundir_auto struct rundir d = RUNDIR_INIT;
 	proc_auto struct proc p = PROC_INIT;
@@ -126,12 +161,15 @@ int start_sandbox(const struct start_spec *s, const struct needs *n,
 	if (r < 0)
 		return r;
 	rundir_sweep(&d);
-	r = rundir_make(&d, s->name, b, e);
+	r = make_box(s, &d, b, e);
 	if (r < 0)
 		return r;
-	r = make_files(s, n, b, e);
+	if (config_identify(config, b->id, s->name) < 0)
+		r = err_sys(e, ENOMEM, "cannot describe the sandbox");
 	if (r == 0)
-		r = bring_up(s, n, &d, b, &p, t, e);
+		r = make_files(s, config, from, b, e);
+	if (r == 0)
+		r = bring_up(s, config, from, &d, b, &p, t, e);
 	if (r == 0)
 		r = rundir_commit(&d, b, e);
 	if (r < 0) {
@@ -139,6 +177,8 @@ int start_sandbox(const struct start_spec *s, const struct needs *n,
 		rundir_remove(&d, b, NULL);
 		return r;
 	}
+	if (s->replace)
+		close(start_cgroup(s, config, b));
 	/* From here on it lives without us. */
 	p.pid = -1;
 	return 0;

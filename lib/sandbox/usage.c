@@ -30,7 +30,8 @@ void usage_free(struct usage *u)
 
 const char *usage_state_name(enum usage_state s)
 {
-	static const char *const names[] = { "starting", "running", "dead" };
+	static const char *const names[] = { "starting", "running", "sleeping",
+					     "dead" };
 
 	return names[s];
 }
@@ -126,8 +127,7 @@ static int64_t last_change(const struct box *b)
 
 static void measure_time(struct usage *u, const struct box *b)
 {
-	int64_t until = u->state == USAGE_DEAD ? last_change(b) :
-						 (int64_t)time(NULL);
+	int64_t until = u->pid ? (int64_t)time(NULL) : last_change(b);
 
 	u->created = json_integer_value(json_object_get(u->config, "created"));
 	u->up_s = u->created && until > u->created ?
@@ -144,6 +144,7 @@ void usage_of(struct usage *u, const struct box *b)
 	u->pid = box_pid(b);
 	u->state = b->entry[0] == '.' ? USAGE_STARTING :
 		   u->pid	      ? USAGE_RUNNING :
+		   box_sleeps(b)      ? USAGE_SLEEPING :
 					USAGE_DEAD;
 	if (u->state == USAGE_DEAD)
 		box_end_of(b, &u->end);

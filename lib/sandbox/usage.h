@@ -18,6 +18,7 @@ struct err;
 enum usage_state {
 	USAGE_STARTING,
 	USAGE_RUNNING,
+	USAGE_SLEEPING,
 	USAGE_DEAD,
 };
 

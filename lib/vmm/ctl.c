@@ -8,10 +8,12 @@
  */
 #include "vmm/ctl.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/fd.h"
@@ -142,34 +144,68 @@ static bool wants_fds(struct vm *vm, const struct packet *p, unsigned n,
 	return false;
 }
 
-static void do_fork(struct vm *vm, struct packet *p, struct answer *a)
+#define HIBERNATE_FDS 3 /* state, memory, page map */
+
+static void do_fork(struct vm *vm, struct packet *p, struct str arg,
+		    struct answer *a)
 {
 	struct err e = ERR_INIT;
-	pid_t pid;
+	uint64_t cid;
+	pid_t pid = -1;
 
 	if (!wants_fds(vm, p, VM_CLONE_FDS, a))
 		return;
-	pid = vm_clone(vm, &e);
+	if (str_u64(arg, VSOCK_GUEST_CID_MIN, UINT32_MAX - 1, &cid, "cid",
+		    &e) == 0)
+		pid = vm_clone(vm, &e);
 	if (pid < 0) {
 		say(a, "error: %s", e.text);
 	} else if (pid > 0) {
 		say(a, "ok %d", (int)pid);
 	} else {
 		memcpy(vm->clone_fd, p->fd, sizeof(vm->clone_fd));
+		vm->clone_cid = cid;
 		p->nfd = 0;
 	}
 }
 
-static void do_snapshot(struct vm *vm, const struct packet *p, struct answer *a)
+static void do_snapshot(struct vm *vm, const struct packet *p, struct str arg,
+			struct answer *a)
 {
 	struct err e = ERR_INIT;
+	pid_t pid;
 
 	if (!wants_fds(vm, p, SNAP_FDS, a))
 		return;
-	if (snap_start(vm, p->fd, &e) < 0)
+	pid = snap_start(vm, p->fd, str_eq(arg, STR("shared")), &e);
+	if (pid < 0)
 		say(a, "error: %s", e.text);
 	else
-		say(a, "ok");
+		say(a, "ok %d", (int)pid);
+}
+
+/* Who asked for it need not live to see it: it is whole, or did not happen. */
+static void do_hibernate(struct vm *vm, const struct packet *p, struct str arg,
+			 struct answer *a)
+{
+	struct snap_memory to = { .shared = str_eq(arg, STR("shared")) };
+	struct err e = ERR_INIT;
+	uint64_t written;
+
+	if (!wants_fds(vm, p, HIBERNATE_FDS, a))
+		return;
+	to.fd = p->fd[1];
+	to.pagemap = p->fd[2];
+	if (vm->scratch.v.ops && fsync(vm->scratch.fd) < 0) {
+		say(a, "error: cannot bring the disk's data to disk: %s",
+		    strerror(errno));
+	} else if (snap_write(vm, p->fd[0], &to, &written, &e) < 0) {
+		say(a, "error: %s", e.text);
+	} else {
+		vm_end(vm, VM_HIBERNATED, "%llu bytes of memory",
+		       (unsigned long long)written);
+		say(a, "ok %llu", (unsigned long long)written);
+	}
 }
 
 /* ---- requests ------------------------------------------------------------ */
@@ -196,15 +232,18 @@ static void request(struct ctl_client *c, struct packet *p, struct answer *a)
 	} else if (str_eq(verb, STR("balloon"))) {
 		do_balloon(vm, line, a);
 	} else if (str_eq(verb, STR("fork"))) {
-		do_fork(vm, p, a);
+		do_fork(vm, p, line, a);
 	} else if (str_eq(verb, STR("snapshot"))) {
-		do_snapshot(vm, p, a);
+		do_snapshot(vm, p, line, a);
+	} else if (str_eq(verb, STR("hibernate"))) {
+		do_hibernate(vm, p, line, a);
 	} else if (str_eq(verb, STR("quit"))) {
 		vm_end(vm, VM_QUIT, "asked to end");
 		say(a, "ok");
 	} else {
 		say(a, "error: unknown request; expected stats, pause, "
-		       "resume, fork, snapshot, balloon or quit");
+		       "resume, fork, snapshot, hibernate, balloon or "
+		       "quit");
 	}
 }
 
@@ -258,7 +297,11 @@ static void listen_ready(struct watch *w, uint32_t events)
 		;
 	c->clients[i].w.fd = fd;
 	c->clients[i].paused = false;
-	loop_arm(&c->clients[i].w, EPOLLIN);
+	/* Whom we cannot hear we cannot serve. */
+	if (loop_arm(&c->clients[i].w, EPOLLIN) < 0) {
+		fd_close(&c->clients[i].w.fd);
+		return;
+	}
 	/* The rest waits in the backlog. */
 	if (++c->n == CTL_CLIENTS_MAX)
 		loop_arm(&c->listen, 0);

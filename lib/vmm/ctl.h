@@ -7,13 +7,19 @@
  *			bytes given back, rules broken
  *	pause, resume	"ok"; who paused and leaves without resuming has
  *			resumed
- *	fork		with the descriptors of enum vm_clone_fd: "ok PID"; the
- *			VM must be paused.  The child says on the first of them
- *			how it went, and stands still until it is resumed
- *	snapshot	with three descriptors, of a pipe, a state file and a
- *			memory file, both empty: "ok"; the VM must be paused.
- *			A child writes them while the VM may run on, and says on
- *			the pipe how it went
+ *	fork CID	with the descriptors of enum vm_clone_fd: "ok PID"; the
+ *			VM must be paused.  The child's guest gets the vsock
+ *			address CID, or another that is not its parent's.  The
+ *			child says on the first of them how it went, and stands
+ *			still until it is resumed
+ *	snapshot [shared]
+ *			with the descriptors of enum snap_fd: "ok PID"; the VM
+ *			must be paused.  A child writes the files while the VM
+ *			may run on, see snap_start().  "shared": the memory file
+ *			is a copy of the one that the VM was restored from
+ *	hibernate [shared]
+ *			with a state file, a memory file and the monitor's own
+ *			page map: "ok BYTES" and the VM ends; it must be paused
  *	balloon PAGES	"ok"; the guest is asked to give up so many
  *	quit		"ok", then the VM ends
  *

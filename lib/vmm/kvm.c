@@ -327,6 +327,10 @@ int kvm_vcpu_run(struct kvm_vcpu *c, struct err *e)
 	while (ioctl(c->fd, KVM_RUN, 0) < 0) {
 		if (errno == EINTR)
 			return -EINTR;
+		if (errno == EFAULT)
+			return err_set(e, EFAULT,
+				       "the guest touched memory that is gone: "
+				       "a file behind it was cut short");
 		if (errno != EAGAIN)
 			return err_sys(e, errno,
 				       "cannot run the virtual processor");

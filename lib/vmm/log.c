@@ -5,6 +5,7 @@
 #include "vmm/log.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -60,19 +61,30 @@ static void write_line(struct vmm_log *l, const char *fmt, va_list ap)
 		n = LOG_LINE - 2;
 	line[n++] = '\n';
 	(void)!write(l->fd, line, (size_t)n);
+	l->written += (uint64_t)n;
+}
+
+/* With room for the line that says so, and for the last one. */
+static bool is_full(const struct vmm_log *l)
+{
+	return l->written > LOG_MAX - 3 * LOG_LINE;
 }
 
 void vmm_log(struct vmm_log *l, const char *fmt, ...)
 {
+	static const char full[] = "iso-vmm: this log is full: nothing more is "
+				   "said but the end\n";
 	va_list ap;
 
 	if (l->fd < 0)
 		return;
 	pthread_mutex_lock(&l->lock);
-	if (take(l)) {
+	if (!is_full(l) && take(l)) {
 		va_start(ap, fmt);
 		write_line(l, fmt, ap);
 		va_end(ap);
+		if (is_full(l))
+			(void)!write(l->fd, full, sizeof(full) - 1);
 	}
 	pthread_mutex_unlock(&l->lock);
 }

@@ -4,7 +4,8 @@
  *
  * A guest can provoke most of them, so there is a limit to what it can write:
  * a burst of LOG_BURST lines, and one more a second after that.  What was left
- * out is counted and said with the next line that passes.
+ * out is counted and said with the next line that passes.  And there is an end
+ * to it, after LOG_MAX bytes: a guest may live for years.
  */
 #ifndef VMM_LOG_H
 #define VMM_LOG_H
@@ -14,6 +15,7 @@
 
 #define LOG_BURST 32
 #define LOG_LINE 256
+#define LOG_MAX ((uint64_t)1 << 20)
 
 struct vmm_log {
 	int fd; /* borrowed; -1: nobody listens */
@@ -21,6 +23,7 @@ struct vmm_log {
 	uint64_t filled_at; /* clock_now() when tokens was right */
 	unsigned tokens;
 	uint64_t dropped;
+	uint64_t written; /* bytes */
 };
 
 void vmm_log_init(struct vmm_log *l, int fd);

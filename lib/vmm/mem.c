@@ -57,6 +57,7 @@ int mem_create(struct mem *m, uint64_t size, struct err *e)
 			       (unsigned long long)(size >> 20));
 	m->size = size;
 	m->low = size < LAYOUT_HOLE ? size : LAYOUT_HOLE;
+	m->file = -1;
 	/* A wish: without huge pages it is slower, not wrong. */
 	madvise(m->host, size, MADV_HUGEPAGE);
 	return 0;
@@ -78,6 +79,7 @@ int mem_create_from(struct mem *m, uint64_t size, int file, struct err *e)
 		 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file,
 		 0) == MAP_FAILED)
 		return err_sys(e, errno, "cannot map the memory file");
+	m->file = file;
 	return 0;
 }
 

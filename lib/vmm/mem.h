@@ -22,14 +22,15 @@ struct mem {
 	uint8_t *host; /* owned mapping of size bytes; NULL: none */
 	uint64_t size;
 	uint64_t low; /* bytes of it below the hole */
+	int file;     /* borrowed: what it began as; -1: zeros */
 	/* What else the guest can read, and not write: see mem_show(). */
 	const uint8_t *rom; /* borrowed */
 	uint64_t rom_at, rom_size;
 };
 
-#define MEM_INIT              \
-	{                     \
-		.host = NULL, \
+#define MEM_INIT                          \
+	{                                 \
+		.host = NULL, .file = -1, \
 	}
 #define mem_ram_auto __attribute__((cleanup(mem_free_ram)))
 

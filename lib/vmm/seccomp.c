@@ -165,9 +165,11 @@ static const struct row table[] = {
 	ROW(pwritev, ALL),
 	ROW(fdatasync, D),
 	ROW(fsync, D),
+	ROW(lseek, M),	     /* what of a snapshot the file has already */
 	ROW(fallocate, ALL), /* discard; the console's ring */
 	ROW(ftruncate, ALL),
 	ROW(close, ALL),
+	ROW(close_range, M, NIL, 2, 0), /* by a child, what is not for it */
 	ROW(epoll_wait, D),
 	ROW(epoll_pwait, D), /* epoll_wait of other C libraries */
 	ROW(epoll_ctl, ALL),

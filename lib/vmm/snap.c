@@ -7,27 +7,95 @@
  * that moment, for as long as it takes to write it; the kernel copies what the
  * parent's guest changes meanwhile.
  *
- * Pages are looked at for being zero, which reads all of memory that was ever
- * touched.  The page map would say which never were; it is a file in /proc,
- * where the jail has none.  Ranges that were never touched are one shared zero
- * page, and so cost the comparing only.
+ * The page map says which pages are the VM's own; all others are zeros, or those
+ * of the file that memory began as.  Reading them to find that out would cost a
+ * page fault each, and memory for every hole of that file.
+ *
+ * The memory file is whole, however many came before it: who wants only the
+ * difference from an older one stored begins with a copy of that by reflink.
+ * Layers of difference files were rejected: each restore would map thousands of
+ * pieces, and no file could be deleted before all that build on it.
+ *
+ * The child keeps what it writes to and closes the rest: a client whom the
+ * parent leaves must not be kept waiting by a writer, nor the parent's VM in
+ * the kernel.
  */
 #include "vmm/snap.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/fd.h"
 #include "base/io.h"
 #include "vmm/mem.h"
 #include "vmm/vm.h"
 #include "vmm/vm_state.h"
 
 #define PAGE ((uint64_t)4096)
-/* Written at a time: not more than that is lost to a full disk unnoticed. */
-#define RUN_MAX ((uint64_t)4 << 20)
+/* Looked at in one go, and written. */
+#define PIECE ((uint64_t)256 << 10)
+
+/* What the file has already, and what the page map says of as much memory; only
+ * a process that writes a snapshot touches them. */
+static uint8_t there[PIECE];
+static uint64_t entries[PIECE / PAGE];
+
+struct writer {
+	const struct mem *m;
+	int fd;
+	int pagemap; /* or -1 */
+	bool shared; /* the file began as what memory began as */
+	uint64_t written;
+};
+
+/* ---- what was touched --------------------------------------------------- */
+
+/* Documentation/admin-guide/mm/pagemap.rst */
+#define PM_PRESENT (1ULL << 63)
+#define PM_SWAPPED (1ULL << 62)
+#define PM_FILE (1ULL << 61)
+
+/* A page of our own: not a file's, and not one that was never touched. */
+static bool is_own(uint64_t entry)
+{
+	return (entry & (PM_PRESENT | PM_SWAPPED)) && !(entry & PM_FILE);
+}
+
+/* Fill entries[] for the @n bytes at @at.  What is not known counts as
+ * touched. */
+static void read_entries(struct writer *w, uint64_t at, uint64_t n)
+{
+	size_t want = n / PAGE * sizeof(uint64_t);
+	off_t from =
+		(off_t)(((uintptr_t)w->m->host + at) / PAGE * sizeof(uint64_t));
+
+	if (w->pagemap < 0 ||
+	    pread(w->pagemap, entries, want, from) != (ssize_t)want)
+		memset(entries, 0x80, want);
+}
+
+/* Whether any page of the piece has to be looked at: ours; or one of the file
+ * that memory began as, unless the snapshot began as that too. */
+static bool is_idle(const struct writer *w, uint64_t at, uint64_t n)
+{
+	uint64_t i;
+	off_t data;
+
+	for (i = 0; i < n / PAGE; i++) {
+		if (is_own(entries[i]))
+			return false;
+	}
+	if (w->shared || w->m->file < 0)
+		return true;
+	data = lseek(w->m->file, (off_t)at, SEEK_DATA);
+	return data < 0 ? errno == ENXIO : (uint64_t)data >= at + n;
+}
+
+/* ---- what is to be written ---------------------------------------------- */
 
 static bool is_zero(const uint8_t *p)
 {
@@ -36,14 +104,15 @@ static bool is_zero(const uint8_t *p)
 	       memcmp(p, p + 8, PAGE - 8) == 0;
 }
 
-/* How many bytes from @at on are not zero, in whole pages. */
-static uint64_t run_at(const struct mem *m, uint64_t at)
+/* Whether the page at @off of the piece @p differs from the file, which has
+ * there[] if @data, and else a hole. */
+static bool differs(const struct writer *w, const uint8_t *p, uint64_t off,
+		    bool data)
 {
-	uint64_t n = 0;
-
-	while (n < RUN_MAX && at + n < m->size && !is_zero(m->host + at + n))
-		n += PAGE;
-	return n;
+	if (w->shared && !is_own(entries[off / PAGE]))
+		return false;
+	return data ? memcmp(p + off, there + off, PAGE) != 0 :
+		      !is_zero(p + off);
 }
 
 static int write_at(int fd, const uint8_t *p, uint64_t n, uint64_t at)
@@ -62,46 +131,169 @@ static int write_at(int fd, const uint8_t *p, uint64_t n, uint64_t at)
 	return 0;
 }
 
-int snap_write_memory(const struct mem *m, int fd, uint64_t *written,
-		      struct err *e)
+static int read_there(int fd, uint64_t n, uint64_t at)
 {
-	uint64_t at, n;
-	int r = ftruncate(fd, (off_t)m->size) < 0 ? -errno : 0;
+	uint64_t done = 0;
 
-	*written = 0;
-	for (at = 0; r == 0 && at < m->size; at += n ? n : PAGE) {
-		n = run_at(m, at);
-		if (n)
-			r = write_at(fd, m->host + at, n, at);
-		*written += n;
+	while (done < n) {
+		ssize_t r =
+			pread(fd, there + done, n - done, (off_t)(at + done));
+
+		if (r <= 0 && (r == 0 || errno != EINTR))
+			return r < 0 ? -errno : -EIO;
+		done += r > 0 ? (uint64_t)r : 0;
 	}
+	return 0;
+}
+
+static int write_piece(struct writer *w, uint64_t at, uint64_t n, bool data)
+{
+	const uint8_t *p = w->m->host + at;
+	uint64_t from, to;
+	int r;
+
+	read_entries(w, at, n);
+	if (is_idle(w, at, n))
+		return 0;
+	r = data ? read_there(w->fd, n, at) : 0;
+	for (from = 0; r == 0 && from < n; from = to) {
+		to = from + PAGE;
+		if (!differs(w, p, from, data))
+			continue;
+		while (to < n && differs(w, p, to, data))
+			to += PAGE;
+		r = write_at(w->fd, p + from, to - from, at + from);
+		w->written += to - from;
+	}
+	return r;
+}
+
+/* Where the file's data begins, from @at on, or a hole: both whole pages; @size
+ * when there is none. */
+static uint64_t next_at(int fd, uint64_t at, int whence, uint64_t size)
+{
+	off_t next = lseek(fd, (off_t)at, whence);
+
+	if (next < 0 || (uint64_t)next >= size)
+		return size;
+	return whence == SEEK_DATA ? (uint64_t)next / PAGE * PAGE :
+				     ((uint64_t)next + PAGE - 1) / PAGE * PAGE;
+}
+
+/* A part of the file that is data, or a hole. */
+static int write_part(struct writer *w, uint64_t at, uint64_t end, bool data)
+{
+	int r = 0;
+
+	while (r == 0 && at < end) {
+		uint64_t n = end - at < PIECE ? end - at : PIECE;
+
+		r = write_piece(w, at, n, data);
+		at += n;
+	}
+	return r;
+}
+
+int snap_write_memory(const struct mem *m, const struct snap_memory *to,
+		      uint64_t *written, struct err *e)
+{
+	struct writer w = { .m = m,
+			    .fd = to->fd,
+			    .pagemap = to->pagemap,
+			    .shared = to->shared && to->pagemap >= 0 };
+	int r = ftruncate(w.fd, (off_t)m->size) < 0 ? -errno : 0;
+	uint64_t at = 0, end;
+
+	while (r == 0 && at < m->size) {
+		end = next_at(w.fd, at, SEEK_DATA, m->size);
+		r = write_part(&w, at, end, false);
+		at = end;
+		end = at < m->size ? next_at(w.fd, at, SEEK_HOLE, m->size) : at;
+		if (r == 0)
+			r = write_part(&w, at, end, true);
+		at = end;
+	}
+	*written = w.written;
 	return r < 0 ? err_sys(e, -r, "cannot write the memory file") : 0;
 }
 
-static int write_all(struct vm *vm, const int fd[SNAP_FDS], size_t n,
-		     uint64_t *written, struct err *e)
+/* ---- both files --------------------------------------------------------- */
+
+static int write_both(struct vm *vm, int state, const struct snap_memory *to,
+		      size_t n, uint64_t *written, struct err *e)
 {
-	int r = snap_write_memory(&vm->mem, fd[SNAP_MEMORY], written, e);
+	int r = snap_write_memory(&vm->mem, to, written, e);
 
 	if (r < 0)
 		return r;
-	r = io_write_full(fd[SNAP_STATE], vm_state_buf, n);
+	r = io_write_full(state, vm_state_buf, n);
 	if (r < 0)
 		return err_sys(e, -r, "cannot write the state file");
-	if (fsync(fd[SNAP_MEMORY]) < 0 || fsync(fd[SNAP_STATE]) < 0)
+	if (fsync(to->fd) < 0 || fsync(state) < 0)
 		return err_sys(e, errno, "cannot bring the snapshot to disk");
 	return 0;
 }
 
-/* The child: it writes, says how it went, and is no more. */
-static void child(struct vm *vm, const int fd[SNAP_FDS], size_t n)
+/* The page map of this process, from who asked for the snapshot: it is a file
+ * of /proc, where the jail has none.  False: nobody is there any more. */
+static bool take_pagemap(int from, int *pagemap)
 {
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+	char byte;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = &control,
+			    .msg_controllen = sizeof(control) };
+	const struct cmsghdr *c;
+
+	if (recvmsg(from, &m, MSG_CMSG_CLOEXEC) <= 0)
+		return false;
+	c = CMSG_FIRSTHDR(&m);
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+	    c->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(pagemap, CMSG_DATA(c), sizeof(int));
+	return true;
+}
+
+/* Of all descriptors but the standard ones only these stay open. */
+static void keep_only(const int *fd, size_t n)
+{
+	unsigned first = STDERR_FILENO + 1, next;
+	size_t i;
+
+	do {
+		next = ~0U;
+		for (i = 0; i < n; i++) {
+			if ((unsigned)fd[i] >= first && (unsigned)fd[i] < next)
+				next = (unsigned)fd[i];
+		}
+		if (next > first)
+			close_range(first, next == ~0U ? next : next - 1, 0);
+		first = next + 1;
+	} while (next != ~0U);
+}
+
+/* The child: it writes, says how it went, and is no more. */
+static void child(struct vm *vm, const int fd[SNAP_FDS], bool shared, size_t n)
+{
+	/* -1, that memory began as no file, is beyond all others. */
+	const int keep[] = { fd[SNAP_RESULT], fd[SNAP_STATE], fd[SNAP_MEMORY],
+			     vm->mem.file };
+	struct snap_memory to = { fd[SNAP_MEMORY], -1, shared };
 	struct err e = ERR_INIT;
 	uint64_t written;
 	char text[640];
 	int len;
 
-	if (write_all(vm, fd, n, &written, &e) < 0)
+	vm_drop_kvm(vm);
+	keep_only(keep, ARRAY_SIZE(keep));
+	if (!take_pagemap(fd[SNAP_RESULT], &to.pagemap))
+		_exit(0);
+	if (write_both(vm, fd[SNAP_STATE], &to, n, &written, &e) < 0)
 		len = snprintf(text, sizeof(text), "error: %s\n", e.text);
 	else
 		len = snprintf(text, sizeof(text), "ok %zu %llu\n", n,
@@ -110,17 +302,27 @@ static void child(struct vm *vm, const int fd[SNAP_FDS], size_t n)
 	_exit(0);
 }
 
-int snap_start(struct vm *vm, const int fd[SNAP_FDS], struct err *e)
+pid_t snap_start(struct vm *vm, const int fd[SNAP_FDS], bool shared,
+		 struct err *e)
 {
 	ssize_t n = vm_state_save(vm, vm_state_buf, STATE_MAX, e);
 	pid_t pid;
 
 	if (n < 0)
-		return (int)n;
+		return (pid_t)n;
 	pid = fork();
 	if (pid < 0)
 		return err_sys(e, errno, "cannot fork the monitor");
 	if (pid == 0)
-		child(vm, fd, (size_t)n);
-	return 0;
+		child(vm, fd, shared, (size_t)n);
+	return pid;
+}
+
+int snap_write(struct vm *vm, int state, const struct snap_memory *to,
+	       uint64_t *written, struct err *e)
+{
+	ssize_t n = vm_state_save(vm, vm_state_buf, STATE_MAX, e);
+
+	return n < 0 ? (int)n :
+		       write_both(vm, state, to, (size_t)n, written, e);
 }

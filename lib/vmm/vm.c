@@ -28,7 +28,8 @@
 static const char *const end_names[] = {
 	[VM_RUNNING] = "running", [VM_POWER_OFF] = "power-off",
 	[VM_RESET] = "reset",	  [VM_IDLE] = "idle",
-	[VM_QUIT] = "quit",	  [VM_ERROR] = "error",
+	[VM_QUIT] = "quit",	  [VM_HIBERNATED] = "hibernated",
+	[VM_ERROR] = "error",
 };
 
 const char *vm_end_name(enum vm_end end)
@@ -122,11 +123,22 @@ static void on_broken(struct virtio *v, const char *rule)
 		v->ops->name, rule);
 }
 
+/* The guest gets an I/O error; nobody but us can say why. */
+static void on_failed(struct virtio *v, const char *what, int num)
+{
+	struct vm *vm = v->owner;
+	struct err e = ERR_INIT;
+
+	err_sys(&e, num, "%s: cannot %s", v->ops->name, what);
+	vmm_log(&vm->log, "%s", e.text);
+}
+
 /* Give the device its address. */
 static int add_device(struct vm *vm, struct virtio *v)
 {
 	v->owner = vm;
 	v->on_broken = on_broken;
+	v->on_failed = on_failed;
 	vm->devs[vm->ndevs++] = v;
 	return 0;
 }
@@ -403,16 +415,24 @@ int vm_run(struct vm *vm, struct err *e)
 	return r < 0 ? err_sys(e, -r, "cannot wait") : 0;
 }
 
+/* The disk has another thread, and what it holds is outside of memory: for as
+ * long as the VM stands still, the file is what memory takes it for.  All other
+ * devices are served by the thread that this is called on. */
 void vm_pause(struct vm *vm)
 {
 	vcpus_stop(&vm->cpus);
+	if (vm->scratch.v.ops)
+		virtio_hold(&vm->scratch.v);
 }
 
 void vm_resume(struct vm *vm)
 {
 	/* An end that came meanwhile stays one. */
-	if (vm->end == VM_RUNNING)
-		vcpus_run(&vm->cpus);
+	if (vm->end != VM_RUNNING)
+		return;
+	if (vm->scratch.v.ops)
+		virtio_go_on(&vm->scratch.v);
+	vcpus_run(&vm->cpus);
 }
 
 /* ---- the end ---- */

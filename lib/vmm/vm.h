@@ -35,11 +35,12 @@ struct err;
 /* Why a VM ended. */
 enum vm_end {
 	VM_RUNNING,
-	VM_POWER_OFF, /* the guest's wish */
-	VM_RESET,     /* the guest's wish, or its panic */
-	VM_IDLE,      /* the idle timer */
-	VM_QUIT,      /* asked for from outside */
-	VM_ERROR,     /* what no guest should do, or KVM could not */
+	VM_POWER_OFF,  /* the guest's wish */
+	VM_RESET,      /* the guest's wish, or its panic */
+	VM_IDLE,       /* the idle timer */
+	VM_QUIT,       /* asked for from outside */
+	VM_HIBERNATED, /* all of it is in files */
+	VM_ERROR,      /* what no guest should do, or KVM could not */
 };
 
 /* "power-off", "reset", ...: the words that are written to "ended". */
@@ -51,14 +52,15 @@ enum vm_thread {
 	VM_THREAD_VCPU,
 };
 
-/* Descriptors are borrowed, and must stay open until vm_free(); -1: none. */
+/* Descriptors are borrowed, and must stay open until vm_free(), but for those
+ * that only vm_create() needs; -1: none. */
 struct vm_spec {
 	unsigned vcpus;
 	uint64_t memory; /* bytes */
 	const char *cmdline;
-	int kvm;	 /* the open KVM device */
-	int kernel;	 /* uncompressed, with a PVH entry */
-	int initramfs;	 /* or -1 */
+	int kvm;	 /* the open KVM device; for vm_create() */
+	int kernel;	 /* uncompressed, with a PVH entry; for vm_create() */
+	int initramfs;	 /* or -1; for vm_create() */
 	int rootfs;	 /* EROFS image for the pmem device, or -1 */
 	bool rootfs_blk; /* for a read-only disk instead */
 	int scratch;	 /* raw disk image, or -1 */
@@ -69,7 +71,7 @@ struct vm_spec {
 	uint64_t cid;	 /* the guest's vsock address */
 	uint64_t idle_s; /* end after that long without use; 0: never */
 	/* Instead of a kernel, what a snapshot has. */
-	int memory_file;   /* or -1 */
+	int memory_file;   /* or -1; for vm_create() */
 	const void *state; /* borrowed; read by vm_create() */
 	size_t state_len;
 };
@@ -118,6 +120,7 @@ struct vm {
 	/* We are a child of fork(2), and these are for it: see vm_clone.h. */
 	bool cloned;
 	int clone_fd[VM_CLONE_FDS];
+	uint64_t clone_cid;
 
 	struct watch ended; /* eventfd */
 	pthread_mutex_t end_lock;
@@ -138,7 +141,7 @@ int vm_make_kvm(struct vm *vm, struct err *e);
  * at once: see vm->cloned.  The guest runs when vm_resume() is called. */
 int vm_run(struct vm *vm, struct err *e);
 
-/* Processors and, through their locks, devices stand still; and go on. */
+/* Processors and the disk stand still; and go on.  Main thread only. */
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
 

@@ -119,7 +119,7 @@ static int renew_events(struct vm *vm, struct err *e)
 	return r;
 }
 
-static void drop_kvm(struct vm *vm)
+void vm_drop_kvm(struct vm *vm)
 {
 	unsigned i;
 
@@ -139,7 +139,7 @@ int vm_clone_begin(struct vm *vm, int vsock, struct err *e)
 	unsigned i;
 	int r;
 
-	drop_kvm(vm);
+	vm_drop_kvm(vm);
 	r = renew_loop(&vm->loop, e);
 	if (r == 0)
 		r = renew_loop(&vm->disk_loop, e);
@@ -153,7 +153,7 @@ int vm_clone_begin(struct vm *vm, int vsock, struct err *e)
 		r = vm_state_load_kvm(vm, vm_state_buf, state_len, e);
 	if (r < 0)
 		return r;
-	vsock_renew(&vm->vsock, vsock);
+	vsock_renew(&vm->vsock, vsock, vm->clone_cid);
 	for (i = 0; i < vm->ndevs; i++)
 		virtio_loaded(vm->devs[i]);
 	vm->cloned = false;

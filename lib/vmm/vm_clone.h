@@ -42,4 +42,8 @@ pid_t vm_clone(struct vm *vm, struct err *e);
  * -errno, @e filled. */
 int vm_clone_begin(struct vm *vm, int vsock, struct err *e);
 
+/* In a child: its share of the parent's VM and processors in KVM, of which
+ * descriptors and mappings hold one. */
+void vm_drop_kvm(struct vm *vm);
+
 #endif

@@ -22,6 +22,10 @@ enum wire_outcome {
  * filled. */
 int wire_greet(int conn, struct err *e);
 
+/* The same, but not for longer than until clock_now() has reached @deadline:
+ * then -ETIMEDOUT. */
+int wire_greet_until(int conn, uint64_t deadline, struct err *e);
+
 /* Run @x over @conn (blocking; greeted already), with 0, 1 and 2 as its
  * standard streams, until its end and its last byte.  With x->tty the
  * terminal on 0, if it is one, is raw meanwhile.  Signals that would end or

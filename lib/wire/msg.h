@@ -42,6 +42,7 @@ enum wire_op {
 	WIRE_OP_SESSION, /* a shell with a name, that outlives connections */
 	WIRE_OP_FILE,	 /* read, write, list: as the user who asks */
 	WIRE_OP_PORT,	 /* bytes to and from 127.0.0.1:port in the guest */
+	WIRE_OP_QUIESCE, /* all commands stand still as long as it runs */
 	WIRE_OP_COUNT
 };
 
@@ -83,7 +84,8 @@ struct wire_request {
 	size_t argc;
 	const char **envp; /* EXEC, SETUP, SESSION */
 	size_t envc;
-	/* Of all but PORT; NULL: the setup's, or else "/" and root. */
+	/* Of all but PORT and QUIESCE; NULL: the setup's, or else "/" and
+	 * root. */
 	const char *cwd;
 	const char *user; /* "name|uid[:group|gid]", NULL: see cred */
 	bool has_cred;	  /* numbers as they are */

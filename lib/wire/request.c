@@ -70,6 +70,9 @@ static int on_frame(struct wire_stream *s, const struct wire_frame *f)
 		else if (f->channel == WIRE_STDOUT)
 			s->out_eof = true;
 		return 0;
+	case WIRE_STARTED:
+		s->started = true;
+		return 0;
 	case WIRE_EXIT:
 		wire_get_exit(f, &s->exit);
 		s->ended = true;
@@ -82,7 +85,6 @@ static int on_frame(struct wire_stream *s, const struct wire_frame *f)
 		return 0;
 	case WIRE_HELLO:
 	case WIRE_PONG:
-	case WIRE_STARTED:
 	case WIRE_SHUTDOWN:
 	case WIRE_OPEN:
 	case WIRE_SIGNAL:
@@ -169,7 +171,7 @@ int wire_stream_open(struct wire_stream *s, int conn,
 	s->off = 0;
 	s->credit = WIRE_WINDOW;
 	s->taken = 0;
-	s->in_eof = s->out_eof = s->ended = false;
+	s->started = s->in_eof = s->out_eof = s->ended = false;
 	s->error = 0;
 	s->e = e;
 	wire_reader_init(&s->in, WIRE_AGENT);
@@ -186,6 +188,18 @@ void wire_stream_free(struct wire_stream *s)
 	buf_free(&s->out);
 	buf_free(&s->data);
 	buf_free(&s->text);
+}
+
+int wire_stream_started(struct wire_stream *s)
+{
+	int r = 0;
+
+	while (r == 0 && !s->started && !s->ended)
+		r = turn(s);
+	if (r == 0 && !s->started)
+		r = s->error ? s->error :
+			       lost(s, EPROTO, "an end without a beginning");
+	return r;
 }
 
 int wire_stream_write(struct wire_stream *s, const void *p, size_t n)

@@ -31,6 +31,7 @@ struct wire_stream {
 	struct buf text; /* the end of what came on standard error */
 	uint32_t credit; /* bytes that may be written */
 	uint32_t taken;	 /* bytes read, not yet credited */
+	bool started;	 /* STARTED came */
 	bool in_eof;	 /* the other end wants no more input */
 	bool out_eof;	 /* there is no more output */
 	bool ended;	 /* EXIT, FAILED, or lost */
@@ -45,6 +46,10 @@ struct wire_stream {
 int wire_stream_open(struct wire_stream *s, int conn,
 		     const struct wire_request *x, struct err *e);
 void wire_stream_free(struct wire_stream *s);
+
+/* Wait until what was asked for has begun.  0, or the -errno with which it was
+ * refused or lost. */
+int wire_stream_started(struct wire_stream *s);
 
 /* Write all @n bytes.  0; -ETIMEDOUT; -EPIPE when the other end wants no more; another
  * -errno. */

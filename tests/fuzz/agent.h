@@ -42,6 +42,21 @@ static pid_t puppet_wait(pid_t pid, int *status, int options,
 #undef kill
 #undef wait4
 
+static int puppet_ioctl(int fd, unsigned long request, unsigned int *cid);
+static int puppet_freeze(struct err *e);
+static int puppet_is_frozen(int events);
+static int puppet_thaw(void);
+
+#define ioctl puppet_ioctl
+#define cgroup_freeze puppet_freeze
+#define cgroup_is_frozen puppet_is_frozen
+#define cgroup_thaw puppet_thaw
+#include "agent/quiesce.c"
+#undef ioctl
+#undef cgroup_freeze
+#undef cgroup_is_frozen
+#undef cgroup_thaw
+
 /* ---- the event loop ---- */
 
 #define WATCHES_MAX 2048
@@ -85,7 +100,8 @@ static bool loop_step(void)
 		struct watch *w = watches[(turn + i) % nwatches];
 		struct pollfd pf = { w->fd, 0, 0 };
 
-		if (w->armed & EPOLLIN)
+		/* News of the freezer come by a pipe here. */
+		if (w->armed & (EPOLLIN | EPOLLPRI))
 			pf.events |= POLLIN;
 		if (w->armed & EPOLLOUT)
 			pf.events |= POLLOUT;
@@ -97,6 +113,76 @@ static bool loop_step(void)
 		}
 	}
 	return false;
+}
+
+/* ---- the machine ---- */
+
+static struct {
+	bool copy;	/* of the one that was to stand still */
+	bool forgotten; /* that it was set up */
+	bool freezing;	/* or all stand still: */
+	bool frozen;
+	int news; /* of the latter */
+} machine = { .news = -1 };
+
+static int puppet_ioctl(int fd, unsigned long request, unsigned int *number)
+{
+	(void)fd;
+	must(request == IOCTL_VM_SOCKETS_GET_LOCAL_CID);
+	*number = machine.copy;
+	return 0;
+}
+
+static int puppet_freeze(struct err *e)
+{
+	int p[2];
+
+	must(!machine.freezing && !machine.frozen && pipe(p) == 0);
+	(void)e;
+	fd_close(&machine.news);
+	machine.news = p[1];
+	machine.freezing = true;
+	return p[0];
+}
+
+static int puppet_is_frozen(int events)
+{
+	(void)events;
+	return machine.frozen;
+}
+
+static int puppet_thaw(void)
+{
+	machine.freezing = machine.frozen = false;
+	return 0;
+}
+
+void setup_forget(void)
+{
+	machine.forgotten = true;
+}
+
+/* The commands stand still; or it becomes a copy, of which those that stood
+ * still for it do not know yet. */
+static void machine_act(size_t n)
+{
+	if (n % 2) {
+		machine.copy = true;
+	} else if (machine.freezing && !machine.frozen) {
+		machine.frozen = true;
+		must(write(machine.news, "", 1) == 1);
+	}
+}
+
+/* Nobody asks any more: what is frozen is a copy. */
+static void machine_check_end(void)
+{
+	must(!held && !holder && events.fd < 0);
+	must(machine.freezing == machine.forgotten);
+	must(!machine.forgotten || machine.copy);
+	fd_close(&machine.news);
+	machine.copy = machine.forgotten = false;
+	puppet_thaw();
 }
 
 /* ---- the commands ---- */
@@ -117,6 +203,7 @@ static int puppet_start(struct stream *s, size_t k)
 	struct puppet *p = &puppets[k];
 	int in[2], out[2], err[2];
 
+	must(!machine.freezing);
 	if (pipe2(in, O_NONBLOCK) < 0 || pipe2(out, O_NONBLOCK) < 0 ||
 	    pipe2(err, O_NONBLOCK) < 0)
 		abort();
@@ -141,11 +228,20 @@ int run_start(struct stream *s, struct err *e)
 	int r = wire_request_decode(&x, s->request.data, s->request.len, e);
 	size_t k;
 
+	if (r == 0)
+		r = quiesce_check(e);
 	if (r < 0)
 		return r;
 	/* One that is over at once. */
-	if (x.op == WIRE_OP_SETUP)
+	if (x.op == WIRE_OP_SETUP) {
+		machine.forgotten = false;
+		puppet_thaw();
 		return RUN_DONE;
+	}
+	if (machine.forgotten)
+		return err_set(e, EAGAIN, "not set up");
+	if (x.op == WIRE_OP_QUIESCE)
+		return quiesce_start(s, e);
 	if (x.op != WIRE_OP_EXEC)
 		return err_set(e, ENOSYS, "not in this agent");
 	s->tty = x.tty;
@@ -203,7 +299,9 @@ static void puppet_act(size_t k, uint8_t act, size_t n)
 	static uint8_t bytes[65536];
 	struct puppet *p = &puppets[k % PUPPETS_MAX];
 
-	if (!p->used || p->dead)
+	if (act % 8 == 7)
+		machine_act(n);
+	if (!p->used || p->dead || machine.frozen)
 		return;
 	if (act % 8 == 0)
 		(void)!write(p->out, bytes, n % sizeof(bytes));
@@ -217,7 +315,7 @@ static void puppet_act(size_t k, uint8_t act, size_t n)
 		fd_close(&p->out);
 	else if (act % 8 == 5)
 		fd_close(&p->err);
-	else
+	else if (act % 8 == 6)
 		puppet_end(k, (int)(n & 0xff) << 8);
 }
 
@@ -228,6 +326,12 @@ static bool says_busy;
 void status_set(bool busy)
 {
 	says_busy = busy;
+}
+
+bool as_failed(int fd, struct err *e)
+{
+	(void)fd, (void)e;
+	return false;
 }
 
 bool session_any_busy(void)
@@ -269,6 +373,7 @@ static void agent_check_empty(void)
 	agent_settle();
 	must(!says_busy);
 	must(!conns && nconns == 0 && nwatches == 0);
+	machine_check_end();
 	for (i = 0; i < STREAMS_MAX; i++)
 		must(streams[i].state == STREAM_FREE);
 	for (i = 0; i < PUPPETS_MAX; i++)

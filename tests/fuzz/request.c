@@ -61,6 +61,8 @@ static void needs(const struct wire_request *x)
 	must(x->op != WIRE_OP_PORT || x->port);
 	must(x->op != WIRE_OP_FILE || (x->path && x->path[0] && x->verb));
 	must(x->op == WIRE_OP_FILE || (!x->path && !x->has_owner));
+	must(x->op != WIRE_OP_QUIESCE ||
+	     (!x->argc && !x->envc && !x->cwd && !x->user && !x->tty));
 	must(x->op != WIRE_OP_SETUP ||
 	     (x->hostname && strlen(x->machine_id) == WIRE_MACHINE_ID &&
 	      x->entropy_len && x->clock_ns));

@@ -116,9 +116,22 @@ static void descriptor_loop(void)
 
 /* ---- a disk that fails ---- */
 
+static const char *failed_what;
+static int failed_num;
+static unsigned failures;
+
+static void note(struct virtio *v, const char *what, int num)
+{
+	(void)v;
+	failed_what = what;
+	failed_num = num;
+	failures++;
+}
+
 static void failing(void)
 {
 	begin(false);
+	blk.v.on_failed = note;
 	if (ftruncate(file, 1024) < 0)
 		bail("cannot truncate");
 	reads(0, 1024, OK, "what is left of a disk");
@@ -126,10 +139,16 @@ static void failing(void)
 	again();
 	is_int(request(VIRTIO_BLK_T_IN, 0, in(2048)), IOERR, "half of it");
 	is_int(used_len, 1024, "that much was read");
+	ok(failures == 1 && failed_num == ENODATA, "our fault, said once");
+	reads(64, 512, IOERR, "beyond the disk");
+	is_int(failures, 1, "which is the driver's fault");
+	reads(0, 1024, OK, "what is left still");
 	/* In place of a full disk: it may not grow. */
 	fcntl(file, F_ADD_SEALS, F_SEAL_GROW);
 	is_int(request(VIRTIO_BLK_T_OUT, 2, out(image, 512)), IOERR,
 	       "no space to write");
+	ok(failures == 2 && failed_num == EPERM, "said anew");
+	is_str(failed_what, "write", "what failed");
 	fcntl(file, F_ADD_SEALS, F_SEAL_WRITE);
 	is_int(request(VIRTIO_BLK_T_OUT, 0, out(image, 512)), IOERR,
 	       "no right to write");
@@ -235,6 +254,32 @@ static void fill_ring(void)
 
 		driver_add_indirect(&d, 0, b, 3, driver_alloc(&d, 48, 16));
 	}
+}
+
+/* Nor more bytes: a request may have 4 GiB. */
+static void large_batches(void)
+{
+	const uint32_t len = 20 << 20;
+	unsigned k;
+
+	begin_with(false, NULL, len + (1 << 20));
+	if (ftruncate(file, len) < 0)
+		bail("no large file");
+	blk.s.sectors = len / 512;
+	for (k = 0; k < 3; k++) {
+		struct driver_buf b[] = {
+			{ header(VIRTIO_BLK_T_IN, 0), 16, false },
+			{ 1 << 20, len, true },
+			{ status_byte(), 1, true },
+		};
+
+		driver_add_indirect(&d, 0, b, 3, driver_alloc(&d, 48, 16));
+	}
+	driver_kick(&d, 0);
+	is_int(d.q[0].used->idx, 2, "so many bytes in one go");
+	driver_kick(&d, 0);
+	is_int(d.q[0].used->idx, 3, "and the rest in the next");
+	end();
 }
 
 /* Others have their turn in between. */
@@ -361,6 +406,7 @@ int main(void)
 	config();
 	refusals();
 	batches();
+	large_batches();
 	on_loop();
 	reset_meanwhile();
 	return tap_done();

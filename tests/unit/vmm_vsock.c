@@ -400,6 +400,36 @@ static void transport_reset(void)
 	down();
 }
 
+/* The kernel has no memory to watch another client. */
+static void unwatched(void)
+{
+	int real, fds, fd;
+	struct end g;
+
+	up(16);
+	open_status();
+	settle();
+	fds = count_fds();
+	real = lp.epoll;
+	lp.epoll = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	fd = client("CONNECT 1024\n");
+	vs.listen.ready(&vs.listen, EPOLLIN);
+	fd_close(&lp.epoll);
+	lp.epoll = real;
+	ok(closed(fd) && vs.clients == 0 && !busy,
+	   "a client that cannot be watched is sent away");
+	close(fd);
+	is_int(count_fds(), fds, "and takes no descriptor");
+	keep_buffers = true; /* what would have the device look again */
+	ok(requested(&g, 9) && expect(&g, &pkt, VIRTIO_VSOCK_OP_RST),
+	   "the guest, which was asked, hears so too");
+	keep_buffers = false;
+	fd = join(&g, 9);
+	ok(fd >= 0, "the next is served");
+	close(fd);
+	down();
+}
+
 static void bad_spec(void)
 {
 	struct vsock_spec s = { .listen = -1, .cid = 2 };
@@ -430,6 +460,7 @@ int main(void)
 	rules();
 	rules_of_receiving();
 	transport_reset();
+	unwatched();
 	bad_spec();
 	is_int(count_fds(), fds, "no descriptor was left open");
 	return tap_done();

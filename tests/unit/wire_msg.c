@@ -372,7 +372,7 @@ struct bad {
 static const struct bad bad_requests[] = {
 	BAD("", "request of 0 bytes"),
 	BAD("\1\0\0", "request of 3 bytes"),
-	BAD("\6\0\0\0" ARG, "request for unknown operation 6"),
+	BAD("\7\0\0\0" ARG, "request for unknown operation 7"),
 	BAD("\0\0\0\0" ARG, "request for unknown operation 0"),
 	BAD("\2\0\0\0" ARG, "request: a command does not go with operation 2"),
 	BAD("\1\0\1\0" ARG, "request: unknown flags 0x1"),
@@ -410,6 +410,9 @@ static const struct bad bad_requests[] = {
 	BAD(SETUP_HEAD SETUP("abc", "A" ID2 "0", "\1"),
 	    "machine ID is not 32 hexadecimal digits"),
 	BAD(SETUP_HEAD SETUP("abc", ID, "\0"), "bad clock"),
+	BAD("\6\0\0\0" ARG, "request: a command does not go with operation 6"),
+	BAD("\6\0\0\0\3\0\0\0\2\0\0\0/\0",
+	    "request: a directory does not go with operation 6"),
 	BAD("\3\0\0\0", "request: no verb"),
 	BAD("\3\0\0\0" VERB("\1") "\11\0\0\0\3\0\0\0/x\0", "bad session name"),
 	BAD("\4\0\0\0" VERB("\1"), "request: no path"),

@@ -35,8 +35,10 @@
 #define SEGMENT sizeof(struct virtio_blk_discard_write_zeroes)
 #define BIT(n) (1ULL << (n))
 
-/* Requests until others get the lock: a reset waits for at most so many. */
+/* Requests until others get the lock, and bytes: a reset, or who pauses the VM,
+ * waits for at most so many. */
 #define BATCH 32
+#define BATCH_BYTES (32u << 20)
 
 /* A chain has as many buffers as the ring has entries, two of which are header
  * and status. */
@@ -76,9 +78,19 @@ static uint8_t status_of(int r)
 	return r == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR;
 }
 
-static int sync_file(const struct blk *b)
+/* The host could not.  Said once until it can: a full disk fails request after
+ * request. */
+static int failed(struct blk *b, const char *what, int num)
 {
-	return fdatasync(b->fd) < 0 ? -EIO : 0;
+	if (!b->failing && b->v.on_failed)
+		b->v.on_failed(&b->v, what, num);
+	b->failing = true;
+	return -EIO;
+}
+
+static int sync_file(struct blk *b)
+{
+	return fdatasync(b->fd) < 0 ? failed(b, "flush", errno) : 0;
 }
 
 /* ---- data ---- */
@@ -112,9 +124,11 @@ static int transfer(struct blk *b, const struct iovec *iov, unsigned n,
 
 		r = move(b, k, (off_t)(at + *done), out);
 		if (r <= 0)
-			return -EIO;
+			return failed(b, out ? "write" : "read",
+				      r < 0 ? errno : ENODATA);
 		*done += (uint32_t)r;
 	}
+	b->failing = false;
 	return 0;
 }
 
@@ -154,7 +168,7 @@ static int do_get_id(struct blk *b, struct request *r)
 
 /* ---- ranges ---- */
 
-static int fall(const struct blk *b, int mode, uint64_t sector, uint64_t n)
+static int fall(struct blk *b, int mode, uint64_t sector, uint64_t n)
 {
 	int r;
 
@@ -164,12 +178,13 @@ static int fall(const struct blk *b, int mode, uint64_t sector, uint64_t n)
 	} while (r < 0 && errno == EINTR);
 	if (r == 0)
 		return 0;
-	return errno == EOPNOTSUPP ? -EOPNOTSUPP : -EIO;
+	return errno == EOPNOTSUPP ? -EOPNOTSUPP :
+				     failed(b, "punch holes", errno);
 }
 
 /* Zeros, which stay allocated unless @unmap, where the file system can do that
  * (tmpfs cannot). */
-static int zero(const struct blk *b, uint64_t sector, uint64_t n, bool unmap)
+static int zero(struct blk *b, uint64_t sector, uint64_t n, bool unmap)
 {
 	int r = -EOPNOTSUPP;
 
@@ -180,7 +195,7 @@ static int zero(const struct blk *b, uint64_t sector, uint64_t n, bool unmap)
 	return r;
 }
 
-static int do_range(const struct blk *b, bool discard,
+static int do_range(struct blk *b, bool discard,
 		    const struct virtio_blk_discard_write_zeroes *z)
 {
 	const uint32_t unmap = VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
@@ -270,6 +285,7 @@ static int serve(struct virtio *v, unsigned i)
 	struct blk *b = container_of(v, struct blk, v);
 	struct vq *q = &v->q[i];
 	unsigned left = BATCH;
+	uint64_t bytes = 0;
 	int r;
 
 	vq_notify(q, false);
@@ -278,7 +294,8 @@ static int serve(struct virtio *v, unsigned i)
 		if (r < 0)
 			return r;
 		virtio_signal(v, i);
-		if (--left == 0)
+		bytes += b->chain.read_len + b->chain.write_len;
+		if (--left == 0 || bytes >= BATCH_BYTES)
 			return 1;
 	}
 	return r;

@@ -25,6 +25,7 @@ struct blk {
 	struct blk_state s;
 	int fd; /* borrowed */
 	bool read_only;
+	bool failing; /* and that was said: see virtio.h, on_failed */
 	char serial[BLK_SERIAL_MAX]; /* NUL-padded */
 	/* The request at hand: here and not on the stack for its size. */
 	struct vq_chain chain;

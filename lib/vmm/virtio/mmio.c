@@ -102,7 +102,7 @@ void virtio_serve(struct virtio *v, unsigned q)
 	const char *rule;
 	int r;
 
-	if (!virtio_live(v) || !v->q[q].s.ready)
+	if (v->held || !virtio_live(v) || !v->q[q].s.ready)
 		return;
 	r = v->ops->queue(v, q);
 	/* More to do, but not in one go: a driver that never stops would keep
@@ -457,6 +457,22 @@ int virtio_init(struct virtio *v, const struct virtio_ops *ops,
 				    ops->name);
 	}
 	return r;
+}
+
+void virtio_hold(struct virtio *v)
+{
+	pthread_mutex_lock(&v->lock);
+	v->held = true;
+	pthread_mutex_unlock(&v->lock);
+}
+
+void virtio_go_on(struct virtio *v)
+{
+	pthread_mutex_lock(&v->lock);
+	v->held = false;
+	pthread_mutex_unlock(&v->lock);
+	/* What was notified meanwhile is in no register. */
+	virtio_loaded(v);
 }
 
 int virtio_renew(struct virtio *v, struct err *e)

@@ -92,11 +92,16 @@ struct virtio {
 	const struct mem *mem; /* borrowed */
 	struct loop *loop;     /* borrowed; where its work is done */
 	struct virtio_kick kick[VIRTIO_QUEUES_MAX]; /* w.fd: ioeventfds */
-	int irq; /* owned eventfd that KVM turns into the interrupt, or -1 */
+	int irq;   /* owned eventfd that KVM turns into the interrupt, or -1 */
+	bool held; /* no queue is served: virtio_hold() */
 	uint64_t refused; /* times a driver broke a rule since the start */
 	/* Called, with the lock held, at each of them; NULL: nobody. */
 	void (*on_broken)(struct virtio *v, const char *rule);
-	void *owner; /* borrowed; for on_broken */
+	/* Called, with the lock held, when it is we who could not do what the
+	 * driver asked for: @what ("write"), for the errno @num.  NULL:
+	 * nobody. */
+	void (*on_failed)(struct virtio *v, const char *what, int num);
+	void *owner; /* borrowed; for these */
 };
 
 /* Set up @v after reset, working on @loop.  Makes the eventfds (NULL @loop:
@@ -120,6 +125,11 @@ void virtio_state(struct virtio *v, struct state_io *io);
 
 /* Everything was loaded, and the VM is about to run. */
 void virtio_loaded(struct virtio *v);
+
+/* From now on nothing is served, and what is being served is done when this
+ * returns; until it goes on.  Any thread. */
+void virtio_hold(struct virtio *v);
+void virtio_go_on(struct virtio *v);
 
 /* In a child of fork(2): eventfds of its own, on the loop, which is new too.
  * 0 or -errno, @e filled. */

@@ -269,9 +269,20 @@ void vsock_reset_connections(struct vsock *d)
 	pthread_mutex_unlock(&d->v.lock);
 }
 
-void vsock_renew(struct vsock *d, int listen)
+/* The guest's address becomes @cid, or another one if it is @was: by that a
+ * guest sees that it is a copy, and nothing else tells it. */
+static void take_cid(struct vsock *d, uint64_t cid, uint64_t was)
+{
+	if (cid == was)
+		cid = cid > VSOCK_GUEST_CID_MIN ? cid - 1 : cid + 1;
+	d->s.cid = cid;
+	memcpy(d->v.config, &d->s.cid, sizeof(d->s.cid));
+}
+
+void vsock_renew(struct vsock *d, int listen, uint64_t cid)
 {
 	pthread_mutex_lock(&d->v.lock);
+	take_cid(d, cid, d->s.cid);
 	fd_close(&d->listen.fd);
 	d->listen.fd = listen;
 	d->listen.armed = 0;
@@ -343,10 +354,15 @@ void vsock_free(struct vsock *d)
 
 void vsock_state_io(struct vsock *d, struct state_io *io)
 {
-	state_begin(io, "vsock", 1);
-	state_same(io, d->s.cid, "the guest's address");
+	uint64_t was = d->s.cid;
+
+	state_begin(io, "vsock", 2);
+	state_u64(io, &was);
 	state_u32(io, &d->s.generation);
 	state_bool(io, &d->s.event_due);
 	virtio_state(&d->v, io);
 	state_end(io);
+	/* Which has overwritten what the driver reads. */
+	if (io->loading)
+		take_cid(d, d->s.cid, was);
 }

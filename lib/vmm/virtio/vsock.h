@@ -136,8 +136,9 @@ void vsock_free(struct vsock *d);
 void vsock_reset_connections(struct vsock *d);
 
 /* In a child of fork(2), on a loop that is new: the listening socket is @listen
- * from now on, and connections are reset as above. */
-void vsock_renew(struct vsock *d, int listen);
+ * from now on, the guest's address @cid, or another that is not its parent's,
+ * and connections are reset as above. */
+void vsock_renew(struct vsock *d, int listen, uint64_t cid);
 
 /* Its section of the state file: see vmm/state.h. */
 struct state_io;

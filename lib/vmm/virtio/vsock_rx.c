@@ -295,6 +295,9 @@ int vsock_send(struct vsock *d)
 			conn_watch(c);
 		}
 	}
+	/* Of connections that broke just now. */
+	if (r > 0)
+		r = send_resets(d);
 	if (d->rx_pushed)
 		virtio_signal(&d->v, VSOCK_RX);
 	d->rx_pushed = false;

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Golden snapshots: see golden.h.
+ *
+ * One is made the way that a user would make it: a sandbox is booted, a command
+ * is run in it, and it is captured, by the programs for that.  It destroys
+ * itself if its maker is killed.
+ *
+ * The command is run so that what it reads is in memory when the next one wants
+ * it.  What was free memory is filled with zeros after that, for zeros take no
+ * room in the file.  A balloon that takes it away and gives it back was rejected:
+ * it does the same by way of the host, page by page.
+ */
+#include "sandbox/golden.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/io.h"
+#include "base/str.h"
+#include "sandbox/helper.h"
+#include "sandbox/id.h"
+
+#define BUILDER_IDLE_S 120
+/* To be raised with every change of what is done to warm a machine. */
+#define FORMAT 1
+
+/* What images are made for, asked for its version; and a shell. */
+#define WARM                                                                  \
+	"for c in 'python3 -V' 'node -v' 'ruby -v' 'go version' "             \
+	"'rustc -V' 'java -version' 'sh -c :'; do "                           \
+	"set -- $c; command -v \"$1\" >/dev/null && \"$@\" >/dev/null 2>&1; " \
+	"done; :"
+/* Three quarters of what is free, so that nothing is driven out. */
+#define SETTLE                                                                  \
+	"sync; echo 3 >/proc/sys/vm/drop_caches; "                              \
+	"while read -r k v u; do [ $k = MemFree: ] && break; done "             \
+	"</proc/meminfo; "                                                      \
+	"dd if=/dev/zero of=/dev/null bs=$((v / 4 * 3))k count=1 2>/dev/null; " \
+	"sync"
+
+/* ---- the key ------------------------------------------------------------ */
+
+/* FNV-1a: nobody gains by two that are the same, for all of it is our own. */
+static uint64_t hash(const uint8_t *p, size_t n)
+{
+	uint64_t h = 0xcbf29ce484222325;
+
+	while (n--)
+		h = (h ^ *p++) * 0x100000001b3;
+	return h;
+}
+
+/* A file, without reading it. */
+static void add_file(struct buf *b, const char *path)
+{
+	struct stat st;
+
+	if (!path || stat(path, &st) < 0) {
+		b->failed = true;
+		return;
+	}
+	buf_printf(b, "%llu %lld %lld.%09ld\n", (unsigned long long)st.st_ino,
+		   (long long)st.st_size, (long long)st.st_mtim.tv_sec,
+		   st.st_mtim.tv_nsec);
+}
+
+static void add_text(struct buf *b, const char *s)
+{
+	buf_add(b, s ? s : "\n", s ? strlen(s) + 1 : 1);
+}
+
+int golden_key(const struct golden_spec *s, char key[static GOLDEN_KEY],
+	       struct err *e)
+{
+	static const char *const numbers[] = { "vcpus", "memory", "disk" };
+	buf_auto struct buf b = BUF_INIT_MAX((size_t)1 << 20);
+	mem_auto char *vmm = helper_libexec("iso-vmm");
+	const char *digest = config_text(s->config, "digest");
+	const char *hex = strchr(digest, ':');
+	size_t i;
+
+	buf_printf(&b, "%d\n", FORMAT);
+	add_file(&b, s->cold.vmlinux);
+	add_file(&b, s->cold.initramfs);
+	add_file(&b, config_text(s->config, "rootfs"));
+	add_file(&b, vmm);
+	add_text(&b, s->cold.cmdline);
+	add_text(&b, s->prewarm);
+	for (i = 0; i < ARRAY_SIZE(numbers); i++)
+		buf_printf(&b, "%llu\n",
+			   (unsigned long long)config_number(s->config,
+							     numbers[i]));
+	if (b.failed || !hex || strlen(hex) > GOLDEN_KEY - 20)
+		return err_set(e, EIO,
+			       "what a golden snapshot is made of "
+			       "cannot be told");
+	snprintf(key, GOLDEN_KEY, "%s-%016llx", hex + 1,
+		 (unsigned long long)hash(b.data, b.len));
+	return 0;
+}
+
+/* ---- looking ------------------------------------------------------------ */
+
+int golden_look(const char *root, const char *key,
+		char id[static SNAPSHOT_ID_SIZE])
+{
+	mem_auto char *path = str_printf("%s/golden/%s", root, key);
+	snapshot_auto struct snapshot found = SNAPSHOT_INIT;
+	char to[64];
+	const char *base;
+	ssize_t n = path ? readlink(path, to, sizeof(to) - 1) : -1;
+
+	if (n <= 0)
+		return -ENOENT;
+	to[n] = '\0';
+	base = strrchr(to, '/');
+	if (!base || strlen(base + 1) + 1 != SNAPSHOT_ID_SIZE ||
+	    snapshot_find(&found, root, base + 1, NULL) < 0 ||
+	    snapshot_check(&found, NULL) < 0)
+		return -ENOENT;
+	memcpy(id, base + 1, SNAPSHOT_ID_SIZE);
+	return 0;
+}
+
+int golden_lock(const char *root, const char *key, struct err *e)
+{
+	mem_auto char *dir = str_path(root, "golden");
+	mem_auto char *path = str_printf("%s/golden/.%s.lock", root, key);
+	int r = dir && path ? io_mkdirs(dir, 0755, e) :
+			      err_sys(e, ENOMEM, "cannot lock");
+
+	return r < 0 ? r : io_lock(AT_FDCWD, path, true, e);
+}
+
+/* ---- making ------------------------------------------------------------- */
+
+/* A script for busybox's shell, as root or as the image's user.  What it prints
+ * is nobody's business. */
+static int run_inside(const struct box *b, bool root, const char *script,
+		      struct err *e)
+{
+	mem_auto char *program = helper_path("iso-exec");
+	buf_auto struct buf out = BUF_INIT_MAX((size_t)1 << 20);
+	const char *const argv[] = {
+		program, "--timeout",	    "120", "--user", "0:0", b->id,
+		"--",	 "/run/iso/bin/sh", "-c",  script,   NULL
+	};
+	const char *const as_user[] = { program, "--timeout", "120",
+					b->id,	 "--",	      "/run/iso/bin/sh",
+					"-c",	 script,      NULL };
+
+	if (!program)
+		return err_sys(e, ENOMEM, "iso-exec");
+	return helper_run(root ? argv : as_user, &out, e);
+}
+
+/* A command that fails has warmed what it has, and the first user of the
+ * image will see it fail as well. */
+static int warm(const struct golden_spec *s, const struct box *b, struct err *e)
+{
+	struct err w = ERR_INIT;
+
+	if (run_inside(b, false, s->prewarm ? s->prewarm : WARM, e) < 0) {
+		err_set(&w, EIO, "the pre-warm command failed");
+		s->on_lack(&w);
+	}
+	return run_inside(b, true, SETTLE, e);
+}
+
+static int capture(const struct box *b, char id[static SNAPSHOT_ID_SIZE],
+		   struct err *e)
+{
+	mem_auto char *program = helper_path("iso-snap");
+	buf_auto struct buf out = BUF_INIT_MAX(65536);
+	const char *const argv[] = { program, "--quiet", "--", b->id, NULL };
+	struct str s;
+	int r = program ? helper_run(argv, &out, e) :
+			  err_sys(e, ENOMEM, "iso-snap");
+
+	if (r < 0)
+		return r;
+	s = str_trim((struct str){ (const char *)out.data, out.len });
+	if (s.len != SNAPSHOT_ID_SIZE - 1)
+		return err_set(e, EPROTO, "iso-snap's answer makes no sense");
+	memcpy(id, s.p, s.len);
+	id[s.len] = '\0';
+	return 0;
+}
+
+/* The link comes to be in one piece, over one that led nowhere. */
+static int link_to(const char *root, const char *key, const char *id,
+		   struct err *e)
+{
+	mem_auto char *path = str_printf("%s/golden/%s", root, key);
+	mem_auto char *fresh = str_printf("%s/golden/.%s.new", root, key);
+	mem_auto char *to = str_printf("../snapshots/%s", id);
+
+	if (!path || !fresh || !to)
+		return err_sys(e, ENOMEM, "cannot name a golden snapshot");
+	/* Under the lock: a leftover is nobody's. */
+	unlink(fresh);
+	if (symlink(to, fresh) < 0 || rename(fresh, path) < 0)
+		return err_sys(e, errno, "cannot make %s", path);
+	return 0;
+}
+
+static int make(const struct golden_spec *s, struct box *b,
+		char id[static SNAPSHOT_ID_SIZE], struct err *e)
+{
+	struct start_spec start = { .root = s->root,
+				    .patience = s->patience,
+				    .cancel = s->cancel,
+				    .on_lack = s->on_lack };
+	json_t *config = config_derive(s->config, BUILDER_IDLE_S, NULL);
+	struct start_times t;
+	int r = config ? start_sandbox(&start, config, &s->cold, b, &t, e) :
+			 err_sys(e, ENOMEM, "cannot describe the sandbox");
+
+	json_decref(config);
+	if (r == 0)
+		r = warm(s, b, e);
+	return r < 0 ? r : capture(b, id, e);
+}
+
+int golden_build(const struct golden_spec *s, const char *key,
+		 char id[static SNAPSHOT_ID_SIZE], struct err *e)
+{
+	rundir_auto struct rundir d = RUNDIR_INIT;
+	box_auto struct box b = BOX_INIT;
+	int r = make(s, &b, id, e);
+
+	if (b.dir >= 0 && rundir_open(&d, s->root, false, NULL) == 0)
+		rundir_remove(&d, &b, NULL);
+	return r < 0 ? r : link_to(s->root, key, id, e);
+}
