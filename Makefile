@@ -107,7 +107,8 @@ iso-kernel_SRC = bin/iso-kernel.c $(TOOL) $(GUEST)
 iso-kernel_LIBS = -larchive -lkmod -ljansson -lpopt -lcrypto
 
 # What a sandbox is on this side, and the way into it.
-RUNDIR = lib/sandbox/id.c lib/sandbox/rundir.c lib/sandbox/box.c \
+RUNDIR = lib/sandbox/id.c lib/sandbox/rundir.c lib/sandbox/rundir_find.c \
+	 lib/sandbox/box.c \
 	 lib/sandbox/control.c lib/sandbox/cgroup.c lib/base/sock.c
 CONNECT = lib/sandbox/connect.c lib/wire/client.c lib/wire/greet.c $(WIRE)
 START = lib/sandbox/identity.c lib/sandbox/monitor.c lib/sandbox/scratch.c \
@@ -132,7 +133,7 @@ RESTORE = lib/sandbox/restore.c $(SNAPSHOT)
 iso-snap_SRC = bin/iso-snap.c bin/snaplist.c $(TOOL) $(RUNDIR) $(CONNECT) \
 	       $(START) $(RESTORE) $(SNAPMAKE) lib/sandbox/capture.c \
 	       lib/sandbox/quiesce.c lib/sandbox/usage.c
-iso-snap_LIBS = -larchive -ljansson -lpopt -lcrypto
+iso-snap_LIBS = -ljansson -lpopt -lcrypto
 
 iso-boot_LIBS = -ljansson -lpopt
 
@@ -265,7 +266,7 @@ export ISO_ROOT
 
 # Both do everything by themselves, so the packages come first; the rest is
 # another make because what there is to build is only known with them.
-check demo bench lint fuzz: deps
+check demo bench lint fuzz fuzz-coverage: deps
 	+@$(MAKE) --no-print-directory do-$@
 
 deps:
@@ -286,6 +287,9 @@ do-lint:
 
 do-fuzz: $(FUZZERS:%=$(O)/fuzz/%)
 	@tests/fuzz/run $(O)/fuzz $(FUZZERS)
+
+do-fuzz-coverage: $(COVERED:%=$(O)/fuzz/cover/%)
+	@tests/fuzz/coverage $(O)/fuzz/cover $(COVERED)
 
 format:
 	clang-format -i $$(git ls-files -co --exclude-standard '*.c' '*.h' | grep -v '\.inc\.h$$')
@@ -362,6 +366,7 @@ help:
 	@echo 'make bench      measure, against floors and peers'
 	@echo 'make lint       static checks, layout, man pages'
 	@echo 'make fuzz       fuzz every parser, FUZZ_SECONDS=60 each'
+	@echo 'make fuzz-coverage  what the inputs that are kept reach'
 	@echo 'make format     lay the C files out by clang-format'
 	@echo 'make install    PREFIX=/usr/local DESTDIR= ; uninstall'
 	@echo 'make clean      remove build/, stop what runs from it'
@@ -370,6 +375,7 @@ help:
 	2>/dev/null)
 
 .PHONY: all programs completions check demo bench lint fuzz deps format \
-	install uninstall clean help do-check do-demo do-bench do-lint do-fuzz
+	install uninstall clean help fuzz-coverage do-check do-demo do-bench \
+	do-lint do-fuzz do-fuzz-coverage
 .DELETE_ON_ERROR:
 .SUFFIXES:

@@ -114,6 +114,12 @@ static int open_shared(const char *path, int *fd, struct err *e)
 	return r;
 }
 
+/* Room for what is to be said when the disk is full.  A wish. */
+static void reserve(int fd)
+{
+	(void)!fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 4096);
+}
+
 static int open_files(const struct vmmopt *c, struct files *f, struct err *e)
 {
 	int r = open_in(c->dir, "vmm.pid", O_RDWR | O_CREAT, &f->pid, e);
@@ -144,6 +150,10 @@ static int open_files(const struct vmmopt *c, struct files *f, struct err *e)
 	if (r == 0)
 		r = listen_in(c->dir, "control.sock", sock_listen_packets,
 			      &f->control, e);
+	if (r == 0) {
+		reserve(f->ended);
+		reserve(STDERR_FILENO);
+	}
 	return r;
 }
 
@@ -318,6 +328,8 @@ static int take_files(struct files *f, struct err *e)
 			return err_sys(e, errno, "cannot take over a file");
 		fd_close(from);
 	}
+	reserve(f->ended);
+	reserve(STDERR_FILENO);
 	return claim(f->pid, e);
 }
 

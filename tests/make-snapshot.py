@@ -83,7 +83,7 @@ def sparse(name, size, data):
             + pad(body))
 
 
-files = {"state": noise(5000, 2), "memory": noise(1 << 20, 9),
+files = {"state": noise(5000, 2), "memory": noise(1 << 20, 24),
          "scratch": noise(8 << 20, 5)}
 manifest = {
     "format": 1, "id": ident, "parent": "", "created": 1700000000,

@@ -112,8 +112,9 @@ sandbox_prepare() {
 sandbox_root() {
 	local from=$ISO_ROOT f
 	ISO_ROOT=$tmp/iso
-	mkdir -p "$ISO_ROOT/kernel"
-	ln -s "$from/images" "$from/rootfs" "$ISO_ROOT"
+	mkdir -p "$ISO_ROOT/kernel" "$from/golden" "$from/snapshots"
+	ln -s "$from/images" "$from/rootfs" "$from/golden" "$from/snapshots" \
+		"$ISO_ROOT"
 	for f in "$from"/kernel/*; do
 		if [ -L "$f" ]; then
 			cp -P "$f" "$ISO_ROOT/kernel"
@@ -144,8 +145,9 @@ sandbox_begin() {
 	else
 		# Not the share's, and no wrappers around python3.
 		mkdir "$tmp/own"
-		cp -r "$bin" "$tmp/own/bin"
-		cp -r "$bin/../libexec" "$tmp/own/libexec"
+		# With their times, by which golden snapshots know them.
+		cp -a "$bin" "$tmp/own/bin"
+		cp -a "$bin/../libexec" "$tmp/own/libexec"
 		PATH=$tmp/own/bin:/usr/sbin:/usr/bin:/sbin:/bin
 	fi
 	cleanup() { sandbox_end; }

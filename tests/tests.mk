@@ -14,10 +14,11 @@ UNIT = base_err base_buf base_str base_io base_proc base_run base_sock base_opt 
        rootfs_path rootfs_pax rootfs_space rootfs_tree \
        vmm_boot vmm_acpi vmm_serial vmm_mem vmm_queue vmm_queue_use \
        vmm_mmio vmm_blk vmm_blk_flow vmm_pmem vmm_vsock vmm_vsock_flow vmm_state vmm_rng \
-       vmm_balloon vmm_net vmm_jail \
+       vmm_balloon vmm_net vmm_log vmm_jail \
        vmm_jail_errors vmm_jail_cost vmm_filter vmm_seccomp agent_setup agent_file \
        agent_session agent_attach agent_port sandbox_id sandbox_rundir \
-       sandbox_scratch sandbox_extract
+       sandbox_scratch sandbox_extract agent_quiesce sandbox_snapshot \
+       sandbox_snapshot_end sandbox_snapshot_move
 
 kvm_check_SRC = tests/unit/kvm_check.c $(BASE) $(TINY) lib/vmm/check.c
 kvm_check_GUESTS = check
@@ -72,6 +73,16 @@ sandbox_extract_LIBS = -larchive
 agent_setup_SRC = tests/unit/agent_setup.c agent/setup.c agent/cgroup.c \
 		  $(WIRE) $(BASE)
 agent_file_SRC = tests/unit/agent_file.c $(WIRE) $(BASE)
+agent_quiesce_SRC = tests/unit/agent_quiesce.c lib/base/sock.c $(WIRE) $(BASE)
+# The agent as the first process of namespaces of its own, its machine played.
+agent_boxed_SRC = tests/unit/agent_boxed.c $(filter-out agent/boot%,$(agent_SRC))
+SNAPTEST = $(SNAPSHOT) $(SNAPMAKE) lib/sandbox/config.c $(RUNDIR) $(BASE)
+sandbox_snapshot_SRC = tests/unit/sandbox_snapshot.c $(SNAPTEST)
+sandbox_snapshot_LIBS = -ljansson -lcrypto
+sandbox_snapshot_end_SRC = tests/unit/sandbox_snapshot_end.c $(SNAPTEST)
+sandbox_snapshot_end_LIBS = -ljansson -lcrypto
+sandbox_snapshot_move_SRC = tests/unit/sandbox_snapshot_move.c $(SNAPTEST)
+sandbox_snapshot_move_LIBS = -ljansson -lcrypto
 agent_run_SRC = tests/unit/agent_run.c $(WIRE) $(BASE)
 
 BENCH = bench_exec bench_until bench_talk
@@ -113,6 +124,7 @@ vmm_mmio_SRC = tests/unit/vmm_mmio.c $(DEVICE)
 vmm_blk_SRC = tests/unit/vmm_blk.c lib/vmm/virtio/blk.c $(DEVICE)
 vmm_blk_flow_SRC = tests/unit/vmm_blk_flow.c lib/vmm/virtio/blk.c $(DEVICE)
 vmm_pmem_SRC = tests/unit/vmm_pmem.c lib/vmm/virtio/pmem.c $(DEVICE)
+vmm_log_SRC = tests/unit/vmm_log.c lib/vmm/log.c $(BASE)
 vmm_rng_SRC = tests/unit/vmm_rng.c lib/vmm/virtio/rng.c $(DEVICE)
 vmm_balloon_SRC = tests/unit/vmm_balloon.c lib/vmm/virtio/balloon.c $(DEVICE)
 vmm_net_SRC = tests/unit/vmm_net.c lib/vmm/virtio/net.c $(DEVICE)
@@ -132,9 +144,9 @@ $(O)/bin/bench_peer: $(bench_peer_SRC:%.c=$(O)/agent/%.o)
 	$(call say,LD   ,$@)
 	$(Q)$(MUSL_CC) $(AGENT_LDFLAGS) -o $@ $^
 
-$(foreach p,$(UNIT) agent_native $(BENCH),$(eval $(call PROGRAM,$(p))))
+$(foreach p,$(UNIT) agent_native agent_boxed $(BENCH),$(eval $(call PROGRAM,$(p))))
 
-test-programs: $(UNIT:%=$(O)/bin/%) $(O)/bin/agent_native
+test-programs: $(UNIT:%=$(O)/bin/%) $(O)/bin/agent_native $(O)/bin/agent_boxed
 
 # ---- guests of the device tests: tests/guests/NAME.c, kernels for iso-vmm ----
 
@@ -180,7 +192,7 @@ bench-programs: $(BENCH:%=$(O)/bin/%) $(O)/bin/bench_peer
 FUZZERS = bzimage frame request user numbers agent mux \
 	  oci_ref oci_json oci_challenge layer vmm_elf vmm_serial \
 	  vmm_mmio vmm_queue vmm_blk vmm_pmem vmm_vsock vmm_state \
-	  vmm_rng vmm_balloon vmm_net
+	  vmm_rng vmm_balloon vmm_net snapshot
 
 bzimage_FUZZ = tests/fuzz/bzimage.c lib/guest/bzimage.c lib/guest/raw.c $(BASE)
 bzimage_FUZZ_LIBS = -larchive
@@ -211,6 +223,8 @@ vmm_serial_FUZZ = tests/fuzz/vmm_serial.c lib/vmm/serial.c lib/vmm/state.c \
 vmm_state_FUZZ = tests/fuzz/vmm_state.c lib/vmm/virtio/balloon.c \
 		 lib/vmm/virtio/blk.c lib/vmm/virtio/rng.c lib/vmm/serial.c $(DEVICE)
 vmm_vsock_FUZZ = tests/fuzz/vmm_vsock.c $(VSOCK) $(DEVICE)
+snapshot_FUZZ = tests/fuzz/snapshot.c $(SNAPTEST)
+snapshot_FUZZ_LIBS = -ljansson -lcrypto
 vmm_rng_FUZZ = tests/fuzz/vmm_rng.c lib/vmm/virtio/rng.c $(DEVICE)
 vmm_balloon_FUZZ = tests/fuzz/vmm_balloon.c lib/vmm/virtio/balloon.c $(DEVICE)
 vmm_net_FUZZ = tests/fuzz/vmm_net.c lib/vmm/virtio/net.c $(DEVICE)

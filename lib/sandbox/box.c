@@ -121,14 +121,24 @@ void box_end_of(const struct box *b, struct box_end *end)
 		snprintf(end->reason, sizeof(end->reason), "killed");
 }
 
-bool box_sleeps(const struct box *b)
+static bool ended_by(const struct box *b, const char *reason)
 {
 	struct box_end end;
 
 	if (box_pid(b))
 		return false;
 	box_end_of(b, &end);
-	return strcmp(end.reason, "hibernated") == 0;
+	return strcmp(end.reason, reason) == 0;
+}
+
+bool box_ended_idle(const struct box *b)
+{
+	return ended_by(b, "idle");
+}
+
+bool box_sleeps(const struct box *b)
+{
+	return ended_by(b, "hibernated");
 }
 
 int box_ended(const struct box *b, struct err *e)

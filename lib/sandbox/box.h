@@ -62,6 +62,10 @@ struct box_end {
 	char detail[BOX_DETAIL]; /* or "" */
 };
 
+/* Whether it is over because nobody used it: it is to be removed by who sees
+ * it first. */
+bool box_ended_idle(const struct box *b);
+
 /* Whether it was put to sleep: it is over, and can go on. */
 bool box_sleeps(const struct box *b);
 

@@ -22,9 +22,9 @@ struct cgroup_usage {
 	uint64_t oom_kills;
 };
 
-/* Make the leaf of @id, or take the one that it has, and set its limits.  A descriptor of its directory, or
- * -errno, @e filled: -EOPNOTSUPP, -EROFS, -EACCES and such mean that this
- * machine gives us none. */
+/* Make the leaf of @id, or take the one that it has, and set its limits.  A
+ * descriptor of its directory, or -errno, @e filled: -EOPNOTSUPP, -EROFS,
+ * -EACCES and such mean that this machine gives us none. */
 int cgroup_make(const char *id, const struct cgroup_size *s, struct err *e);
 
 /* What it has used.  0, or -ENOENT when it has no leaf. */

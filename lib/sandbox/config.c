@@ -16,6 +16,7 @@
 
 #define CONFIG_MAX ((size_t)8 << 20)
 #define FORMAT 1
+#define MACHINE_ID 16 /* bytes */
 
 /* ---- environment -------------------------------------------------------- */
 
@@ -95,7 +96,9 @@ json_t *config_derive(const json_t *from, uint64_t idle_s,
 	json_t *all = merge_env(json_object_get(setup, "env"), env);
 	int r = all ? json_object_set_new(setup, "env", all) : -1;
 
+	/* Those are its own. */
 	json_object_del(o, "created");
+	json_object_del(o, "machine_id");
 	if (r == 0 && idle_s != CONFIG_SAME)
 		r = json_object_set_new(o, "timeout",
 					json_integer((json_int_t)idle_s));
@@ -105,16 +108,29 @@ json_t *config_derive(const json_t *from, uint64_t idle_s,
 	return NULL;
 }
 
-int config_identify(json_t *config, const char *id, const char *name)
+static int set_text(json_t *o, const char *key, const char *value)
 {
-	const json_t *created = json_object_get(config, "created");
+	return json_object_set_new(o, key, json_string(value));
+}
 
-	if (json_object_set_new(config, "id", json_string(id)) < 0 ||
-	    json_object_set_new(config, "name", json_string(name ? name : "")) <
-		    0 ||
-	    (!created && json_object_set_new(config, "created",
-					     json_integer(time(NULL))) < 0))
-		return -ENOMEM;
+int config_identify(json_t *config, const char *id, const char *name,
+		    struct err *e)
+{
+	char machine[2 * MACHINE_ID + 1];
+	int r = 0;
+
+	if (!json_object_get(config, "machine_id")) {
+		r = id_random_hex(machine, MACHINE_ID, e);
+		if (r < 0)
+			return r;
+		r = set_text(config, "machine_id", machine);
+	}
+	if (r == 0 && !json_object_get(config, "created"))
+		r = json_object_set_new(config, "created",
+					json_integer(time(NULL)));
+	if (r < 0 || set_text(config, "id", id) < 0 ||
+	    set_text(config, "name", name ? name : "") < 0)
+		return err_sys(e, ENOMEM, "cannot describe the sandbox");
 	return 0;
 }
 

@@ -128,10 +128,12 @@ static int prepare(const struct family *f, struct copy *c, struct err *e)
 	if (r < 0)
 		return r;
 	c->config = config_derive(f->config, CONFIG_SAME, NULL);
-	if (!c->config || config_identify(c->config, c->b->id, NULL) < 0 ||
-	    json_object_set_new(c->config, "parent",
-				json_string(f->parent->id)) < 0)
+	if (!c->config || json_object_set_new(c->config, "parent",
+					      json_string(f->parent->id)) < 0)
 		return err_sys(e, ENOMEM, "cannot describe the copy");
+	r = config_identify(c->config, c->b->id, NULL, e);
+	if (r < 0)
+		return r;
 	r = config_write(c->b, c->config, e);
 	return r < 0 ? r : prepare_files(f, c, e);
 }

@@ -67,9 +67,8 @@ static void add_file(struct buf *b, const char *path)
 		b->failed = true;
 		return;
 	}
-	buf_printf(b, "%llu %lld %lld.%09ld\n", (unsigned long long)st.st_ino,
-		   (long long)st.st_size, (long long)st.st_mtim.tv_sec,
-		   st.st_mtim.tv_nsec);
+	buf_printf(b, "%lld %lld.%09ld\n", (long long)st.st_size,
+		   (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
 }
 
 static void add_text(struct buf *b, const char *s)

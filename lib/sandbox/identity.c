@@ -45,13 +45,10 @@ int identity_give(int conn, const json_t *config, struct err *e)
 {
 	wire_request_auto struct wire_request x = WIRE_REQUEST_INIT;
 	const json_t *setup = json_object_get(config, "setup");
-	char machine[WIRE_MACHINE_ID + 1];
 	uint8_t entropy[ENTROPY];
 	struct timespec now;
-	int r = id_random_hex(machine, WIRE_MACHINE_ID / 2, e);
+	int r;
 
-	if (r < 0)
-		return r;
 	if (getrandom(entropy, sizeof(entropy), 0) != sizeof(entropy))
 		return err_sys(e, errno, "cannot get random bytes");
 	if (take_env(&x, json_object_get(setup, "env")) < 0)
@@ -60,7 +57,7 @@ int identity_give(int conn, const json_t *config, struct err *e)
 	x.hostname = text_or_null(config, "name");
 	if (!x.hostname)
 		x.hostname = config_text(config, "id");
-	x.machine_id = machine;
+	x.machine_id = config_text(config, "machine_id");
 	x.entropy = entropy;
 	x.entropy_len = sizeof(entropy);
 	x.user = text_or_null(setup, "user");

@@ -99,12 +99,18 @@ int restore_find(struct restore *r, const char *root, const char *word,
 
 /* ---- in place ----------------------------------------------------------- */
 
-/* The sandbox's own name, and since when it is there. */
+/* It stays the machine that it was, and was made when it was. */
 static int keep_self(json_t *config, const json_t *own, struct err *e)
 {
-	if (json_object_set(config, "created",
-			    json_object_get(own, "created")) < 0)
-		return err_sys(e, ENOMEM, "cannot describe the sandbox");
+	static const char *const keys[] = { "created", "machine_id" };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(keys); i++) {
+		if (json_object_set(config, keys[i],
+				    json_object_get(own, keys[i])) < 0)
+			return err_sys(e, ENOMEM,
+				       "cannot describe the sandbox");
+	}
 	return 0;
 }
 

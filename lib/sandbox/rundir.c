@@ -29,7 +29,6 @@
 #define GONE ".gone."
 #define NAMES ".names"
 #define NAME_ROOM (sizeof(NAMES "/") + NAME_SIZE)
-#define SHOWN_MAX 5 /* candidates that an error lists */
 
 /* ---- the directory ------------------------------------------------------ */
 
@@ -95,7 +94,8 @@ static int ids_add(struct ids *l, const char *entry)
 		l->v = v;
 		l->room = room;
 	}
-	snprintf(l->v[l->n++], sizeof(*l->v), "%s", entry);
+	snprintf(l->v[l->n++], sizeof(*l->v), "%.*s",
+		 (int)sizeof(*l->v) - 1, entry);
 	return 0;
 }
 
@@ -166,9 +166,8 @@ static void name_path(char path[static NAME_ROOM], const char *name)
 	snprintf(path, NAME_ROOM, NAMES "/%s", name);
 }
 
-/* The id that a name stands for, whether that sandbox is there or not. */
-static bool name_read(const struct rundir *d, const char *name,
-		      char id[static ID_SIZE])
+bool rundir_named(const struct rundir *d, const char *name,
+		  char id[static ID_SIZE])
 {
 	char path[NAME_ROOM];
 	ssize_t n;
@@ -201,7 +200,7 @@ static int name_claim(const struct rundir *d, const char *name, const char *id,
 		return 0;
 	if (errno != EEXIST)
 		return err_sys(e, errno, "cannot make %s/%s", d->path, path);
-	if (name_read(d, name, other) && exists(d, other)) {
+	if (rundir_named(d, name, other) && exists(d, other)) {
 		err_set(e, EEXIST, "the name '%s' is that of %s", name, other);
 		return err_fix(e, "another name, or iso-rm %s", name);
 	}
@@ -224,7 +223,7 @@ static bool each_name(const struct rundir *d,
 
 	while (!found && stream && (n = readdir(stream))) {
 		if (str_is_name(str_of(n->d_name)) &&
-		    name_read(d, n->d_name, id))
+		    rundir_named(d, n->d_name, id))
 			found = fn(d, n->d_name, id, arg);
 	}
 	if (stream)
@@ -270,97 +269,6 @@ static bool name_sweep(const struct rundir *d, const char *name, const char *id,
 	if (!exists(d, id))
 		unlinkat(d->dir, path, 0);
 	return false;
-}
-
-/* ---- finding ------------------------------------------------------------ */
-
-static int not_found(const struct rundir *d, const char *word, struct err *e)
-{
-	err_set(e, ENOENT, "no sandbox '%.64s' in %s", word, d->path);
-	return err_fix(e, "iso-ps lists those that there are");
-}
-
-static int ambiguous(const char *word, const struct ids *l, struct err *e)
-{
-	buf_auto struct buf b = BUF_INIT;
-	size_t i;
-
-	for (i = 0; i < l->n && i < SHOWN_MAX; i++)
-		buf_printf(&b, "%s%s", i ? ", " : "", l->v[i]);
-	if (i < l->n)
-		buf_printf(&b, " and %zu more", l->n - i);
-	err_set(e, ENOTUNIQ, "'%.64s' begins the ids of %zu sandboxes: %s",
-		word, l->n, buf_str(&b) ? buf_str(&b) : "");
-	return err_fix(e, "more digits of the one that is meant");
-}
-
-struct prefix {
-	struct str word;
-	struct ids *found;
-};
-
-static int match(const struct rundir *d, const char *id, bool starting,
-		 void *arg)
-{
-	struct prefix *p = arg;
-
-	(void)d;
-	(void)starting;
-	return str_starts(str_of(id), p->word) ? ids_add(p->found, id) : 0;
-}
-
-static int by_prefix(const struct rundir *d, const char *word,
-		     char id[static ID_SIZE], struct err *e)
-{
-	ids_auto struct ids l = { .v = NULL };
-	struct prefix p = { str_of(word), &l };
-	int r;
-
-	if (!id_is_prefix(p.word))
-		return not_found(d, word, e);
-	r = rundir_each(d, false, match, &p, e);
-	if (r < 0)
-		return r;
-	if (l.n != 1)
-		return l.n ? ambiguous(word, &l, e) : not_found(d, word, e);
-	memcpy(id, l.v[0], ID_SIZE);
-	return 0;
-}
-
-static bool ended_idle(const struct box *b)
-{
-	struct box_end end;
-
-	if (box_pid(b))
-		return false;
-	box_end_of(b, &end);
-	return strcmp(end.reason, "idle") == 0;
-}
-
-int rundir_find(const struct rundir *d, const char *word, struct box *b,
-		struct err *e)
-{
-	char id[ID_SIZE];
-	int r = 0;
-
-	if (d->dir < 0)
-		return not_found(d, word, e);
-	if (id_is(str_of(word)))
-		memcpy(id, word, ID_SIZE);
-	else if (!str_is_name(str_of(word)) || !name_read(d, word, id))
-		r = by_prefix(d, word, id, e);
-	if (r == 0)
-		r = box_open(b, d->dir, id, e);
-	if (r == -ENOENT)
-		return not_found(d, word, e);
-	if (r == 0 && ended_idle(b)) {
-		r = err_set(e, ENOENT,
-			    "%s has destroyed itself: nobody used it for as "
-			    "long as its --timeout says",
-			    b->id);
-		rundir_remove(d, b, NULL);
-	}
-	return r;
 }
 
 /* ---- making and removing ------------------------------------------------ */
@@ -514,7 +422,7 @@ int rundir_remove(const struct rundir *d, struct box *b, struct err *e)
 static bool is_left(const struct box *b)
 {
 	if (b->entry[0] != '.')
-		return ended_idle(b);
+		return box_ended_idle(b);
 	return flock(b->dir, LOCK_EX | LOCK_NB) == 0;
 }
 

@@ -45,10 +45,14 @@ struct rundir {
 int rundir_open(struct rundir *d, const char *root, bool make, struct err *e);
 void rundir_free(struct rundir *d);
 
-/* Find a sandbox by @word: its id, a beginning of it that no other has, or its
+/* rundir_find.c.  Find a sandbox by @word: its id, a beginning of it that no other has, or its
  * name; and open it.  0; -ENOENT or -ENOTUNIQ; another -errno; @e filled. */
 int rundir_find(const struct rundir *d, const char *word, struct box *b,
 		struct err *e);
+
+/* The id that a name stands for, whether that sandbox is there or not. */
+bool rundir_named(const struct rundir *d, const char *name,
+		  char id[static ID_SIZE]);
 
 /* Call @fn with the id of each sandbox, in their order, until it returns
  * non-zero, which is returned.  @starting: those being booted too. */

@@ -187,7 +187,7 @@ static int get_extent(struct lines *l, struct tar_map *m, uint64_t size,
 		      struct err *e)
 {
 	const struct tar_extent *last = m->n ? &m->v[m->n - 1] : NULL;
-	uint64_t at, len;
+	uint64_t at = 0, len = 0;
 	int r = number(l, &at, e);
 
 	if (r == 0)

@@ -164,8 +164,7 @@ int start_sandbox(const struct start_spec *s, json_t *config,
 	r = make_box(s, &d, b, e);
 	if (r < 0)
 		return r;
-	if (config_identify(config, b->id, s->name) < 0)
-		r = err_sys(e, ENOMEM, "cannot describe the sandbox");
+	r = config_identify(config, b->id, s->name, e);
 	if (r == 0)
 		r = make_files(s, config, from, b, e);
 	if (r == 0)

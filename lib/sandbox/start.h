@@ -81,9 +81,10 @@ json_t *config_make(const struct config_spec *s, const struct needs *n);
 json_t *config_derive(const json_t *from, uint64_t idle_s,
 		      const char *const *env);
 
-/* Say who it is, and, if it does not say so yet, that it was made now.  0 or
- * -ENOMEM. */
-int config_identify(json_t *config, const char *id, const char *name);
+/* Say who it is, and, unless it says so, that it was made now and what its
+ * machine id is.  0 or -errno, @e filled. */
+int config_identify(json_t *config, const char *id, const char *name,
+		    struct err *e);
 
 uint64_t config_number(const json_t *config, const char *key);
 const char *config_text(const json_t *config, const char *key); /* or "" */

@@ -119,6 +119,7 @@ static bool loop_step(void)
 
 static struct {
 	bool copy;	/* of the one that was to stand still */
+	bool was;	/* when it was to */
 	bool forgotten; /* that it was set up */
 	bool freezing;	/* or all stand still: */
 	bool frozen;
@@ -142,6 +143,7 @@ static int puppet_freeze(struct err *e)
 	fd_close(&machine.news);
 	machine.news = p[1];
 	machine.freezing = true;
+	machine.was = machine.copy;
 	return p[0];
 }
 
@@ -151,9 +153,16 @@ static int puppet_is_frozen(int events)
 	return machine.frozen;
 }
 
-static int puppet_thaw(void)
+static void machine_thaw(void)
 {
 	machine.freezing = machine.frozen = false;
+}
+
+/* A copy is thawed by its setup only. */
+static int puppet_thaw(void)
+{
+	must(machine.copy == machine.was);
+	machine_thaw();
 	return 0;
 }
 
@@ -182,7 +191,7 @@ static void machine_check_end(void)
 	must(!machine.forgotten || machine.copy);
 	fd_close(&machine.news);
 	machine.copy = machine.forgotten = false;
-	puppet_thaw();
+	machine_thaw();
 }
 
 /* ---- the commands ---- */
@@ -235,7 +244,7 @@ int run_start(struct stream *s, struct err *e)
 	/* One that is over at once. */
 	if (x.op == WIRE_OP_SETUP) {
 		machine.forgotten = false;
-		puppet_thaw();
+		machine_thaw();
 		return RUN_DONE;
 	}
 	if (machine.forgotten)

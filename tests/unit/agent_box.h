@@ -138,15 +138,22 @@ static inline void box_end(struct agent_box *b)
 }
 
 /* What the kernel says of the commands. */
-static inline bool box_is_frozen(void)
+static inline bool box_says(const char *file, const char *what)
 {
 	buf_auto struct buf b = BUF_INIT;
-	int fd =
-		open(box_in_cgroup("user/cgroup.events"), O_RDONLY | O_CLOEXEC);
+	char name[64];
+	int fd;
 
+	snprintf(name, sizeof(name), "user/%s", file);
+	fd = open(box_in_cgroup(name), O_RDONLY | O_CLOEXEC);
 	io_read_all(fd, &b);
 	close(fd);
-	return strstr(buf_str(&b), "frozen 1");
+	return strstr(buf_str(&b), what);
+}
+
+static inline bool box_is_frozen(void)
+{
+	return box_says("cgroup.events", "frozen 1");
 }
 
 /* ---- whether a command runs: it writes into a FIFO ---- */

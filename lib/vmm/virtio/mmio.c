@@ -459,22 +459,6 @@ int virtio_init(struct virtio *v, const struct virtio_ops *ops,
 	return r;
 }
 
-void virtio_hold(struct virtio *v)
-{
-	pthread_mutex_lock(&v->lock);
-	v->held = true;
-	pthread_mutex_unlock(&v->lock);
-}
-
-void virtio_go_on(struct virtio *v)
-{
-	pthread_mutex_lock(&v->lock);
-	v->held = false;
-	pthread_mutex_unlock(&v->lock);
-	/* What was notified meanwhile is in no register. */
-	virtio_loaded(v);
-}
-
 int virtio_renew(struct virtio *v, struct err *e)
 {
 	unsigned i;

@@ -9,6 +9,7 @@
  */
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include "vmm/state.h"
@@ -62,4 +63,20 @@ void virtio_loaded(struct virtio *v)
 		if (v->q[i].s.ready && v->kick[i].w.fd >= 0)
 			(void)!write(v->kick[i].w.fd, &one, sizeof(one));
 	}
+}
+
+void virtio_hold(struct virtio *v)
+{
+	pthread_mutex_lock(&v->lock);
+	v->held = true;
+	pthread_mutex_unlock(&v->lock);
+}
+
+void virtio_go_on(struct virtio *v)
+{
+	pthread_mutex_lock(&v->lock);
+	v->held = false;
+	pthread_mutex_unlock(&v->lock);
+	/* What was notified meanwhile is in no register. */
+	virtio_loaded(v);
 }
