@@ -113,7 +113,7 @@ RUNDIR = lib/sandbox/id.c lib/sandbox/rundir.c lib/sandbox/rundir_find.c \
 CONNECT = lib/sandbox/connect.c lib/wire/client.c lib/wire/greet.c $(WIRE)
 START = lib/sandbox/identity.c lib/sandbox/monitor.c lib/sandbox/scratch.c \
 	lib/sandbox/start.c lib/sandbox/config.c lib/sandbox/helper.c \
-	lib/wire/request.c
+	lib/wire/request.c lib/base/extent.c
 NEEDS = lib/sandbox/needs.c lib/sandbox/needs_kernel.c lib/oci/digest.c \
 	lib/oci/ref.c lib/oci/refname.c lib/oci/json.c lib/oci/manifest.c \
 	lib/oci/names.c lib/oci/rootfs.c
@@ -127,7 +127,7 @@ SNAPSHOT = lib/sandbox/snapshot.c lib/sandbox/snapdir.c \
 SNAPMAKE = lib/sandbox/snapshot_make.c lib/sandbox/snapshot_sum.c \
 	   lib/sandbox/snapshot_move.c lib/sandbox/snaptar.c \
 	   lib/sandbox/snaptar_get.c lib/sandbox/snaptar_put.c \
-	   lib/base/sha256.c
+	   lib/base/sha256.c lib/base/extent.c
 RESTORE = lib/sandbox/restore.c $(SNAPSHOT)
 
 iso-snap_SRC = bin/iso-snap.c bin/snaplist.c $(TOOL) $(RUNDIR) $(CONNECT) \

@@ -206,10 +206,10 @@ static void say_building(const char *image)
 
 /* The golden snapshot, which is made if there is none: by whoever comes first,
  * and all others wait.  0, -EINTR with *@signals what ended it, or another
- * -errno; @e filled. */
+ * -errno; @e filled.  *@booted: but the machine came up. */
 static int find_golden(struct golden_spec *g, const char *image,
 		       char id[static SNAPSHOT_ID_SIZE], int *signals,
-		       struct err *e)
+		       bool *booted, struct err *e)
 {
 	fd_auto int lock = -1;
 	char key[GOLDEN_KEY];
@@ -222,7 +222,7 @@ static int find_golden(struct golden_spec *g, const char *image,
 		return lock < 0 ? lock : 0;
 	say_building(image);
 	g->cancel = *signals = watch_signals();
-	return golden_build(g, key, id, e);
+	return golden_build(g, key, id, booted, e);
 }
 
 static int boot_golden(const char *image, struct golden_spec *g, uint64_t begun)
@@ -230,13 +230,14 @@ static int boot_golden(const char *image, struct golden_spec *g, uint64_t begun)
 	fd_auto int signals = -1;
 	char id[SNAPSHOT_ID_SIZE];
 	struct err e = ERR_INIT;
-	int r = find_golden(g, image, id, &signals, &e);
+	bool booted = false;
+	int r = find_golden(g, image, id, &signals, &booted, &e);
 
 	if (r == -EINTR) {
 		tool_warn(&e);
 		return end_by_signal(signals);
 	}
-	if (r < 0 && build_only)
+	if (r < 0 && (build_only || !booted))
 		return r == -EREMOTEIO ? EXIT_FAILED : tool_fail(&e);
 	/* It is there to be fast, and can be done without. */
 	if (r < 0) {

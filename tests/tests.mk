@@ -66,7 +66,7 @@ agent_attach_SRC = tests/unit/agent_attach.c lib/base/sock.c $(WIRE) $(BASE)
 agent_port_SRC = tests/unit/agent_port.c $(WIRE) $(BASE)
 sandbox_id_SRC = tests/unit/sandbox_id.c lib/sandbox/id.c $(BASE)
 sandbox_rundir_SRC = tests/unit/sandbox_rundir.c $(RUNDIR) $(BASE)
-sandbox_scratch_SRC = tests/unit/sandbox_scratch.c lib/sandbox/scratch.c $(BASE)
+sandbox_scratch_SRC = tests/unit/sandbox_scratch.c lib/sandbox/scratch.c lib/base/extent.c $(BASE)
 sandbox_extract_SRC = tests/unit/sandbox_extract.c lib/sandbox/extract.c \
 		      lib/sandbox/pack.c $(BASE)
 sandbox_extract_LIBS = -larchive
@@ -75,7 +75,7 @@ agent_setup_SRC = tests/unit/agent_setup.c agent/setup.c agent/cgroup.c \
 agent_file_SRC = tests/unit/agent_file.c $(WIRE) $(BASE)
 agent_quiesce_SRC = tests/unit/agent_quiesce.c lib/base/sock.c $(WIRE) $(BASE)
 # The agent as the first process of namespaces of its own, its machine played.
-agent_boxed_SRC = tests/unit/agent_boxed.c $(filter-out agent/boot%,$(agent_SRC))
+agent_boxed_SRC = tests/agent/boxed.c $(filter-out agent/boot%,$(agent_SRC))
 SNAPTEST = $(SNAPSHOT) $(SNAPMAKE) lib/sandbox/config.c $(RUNDIR) $(BASE)
 sandbox_snapshot_SRC = tests/unit/sandbox_snapshot.c $(SNAPTEST)
 sandbox_snapshot_LIBS = -ljansson -lcrypto
@@ -85,7 +85,7 @@ sandbox_snapshot_move_SRC = tests/unit/sandbox_snapshot_move.c $(SNAPTEST)
 sandbox_snapshot_move_LIBS = -ljansson -lcrypto
 agent_run_SRC = tests/unit/agent_run.c $(WIRE) $(BASE)
 
-BENCH = bench_exec bench_until bench_talk
+BENCH = bench_exec bench_until bench_talk bench_machine
 
 oci_ref_SRC = tests/unit/oci_ref.c $(BASE) $(OCI)
 oci_ref_LIBS = -larchive -ljansson -lcrypto
@@ -137,6 +137,13 @@ vmm_serial_SRC = tests/unit/vmm_serial.c lib/vmm/serial.c lib/vmm/state.c $(BASE
 bench_exec_SRC = bench/exec.c $(WIRE) $(BASE)
 bench_until_SRC = bench/until.c $(BASE)
 bench_talk_SRC = bench/talk.c lib/base/sock.c $(BASE)
+# It stands between these functions and who calls them: see bench/laps.h.
+MACHINE_LAPS = ioctl fork exit_serve mem_create_from mem_attach pmem_attach \
+	       kvm_vm_create kvm_vm_add_irqchip kvm_vm_irqfd kvm_vm_ioeventfd \
+	       vcpus_create vm_state_load vm_state_load_kvm vm_state_save_kvm
+bench_machine_SRC = bench/machine.c bench/machine_floors.c bench/laps.c \
+		    lib/base/sock.c $(BASE) $(VMM)
+bench_machine_LIBS = $(MACHINE_LAPS:%=-Wl,--wrap=%)
 # It is the first process of a guest that has no libraries: as the agent is.
 bench_peer_SRC = bench/peer.c $(BASE)
 $(O)/bin/bench_peer: $(bench_peer_SRC:%.c=$(O)/agent/%.o)
@@ -184,7 +191,8 @@ else
 test-programs: $(VMGUESTS:%=$(O)/vmguests/%.elf)
 endif
 
-bench-programs: $(BENCH:%=$(O)/bin/%) $(O)/bin/bench_peer
+bench-programs: $(BENCH:%=$(O)/bin/%) $(O)/bin/bench_peer \
+	$(O)/vmguests/steps.elf
 .PHONY: test-programs bench-programs
 
 # ---- fuzzers: tests/fuzz/NAME.c and what it fuzzes, by clang's libFuzzer ----

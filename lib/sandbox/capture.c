@@ -56,7 +56,9 @@ static bool share_memory(const char *root, const json_t *config, int to)
 	snapshot_auto struct snapshot parent = SNAPSHOT_INIT;
 	fd_auto int from = -1;
 
-	if (!*id || snapshot_locate(&parent, root, id, NULL) < 0)
+	/* One that has slept began as what it was then. */
+	if (!*id || json_is_true(json_object_get(config, "slept")) ||
+	    snapshot_locate(&parent, root, id, NULL) < 0)
 		return false;
 	from = openat(parent.dir, "memory", O_RDONLY | O_CLOEXEC);
 	return from >= 0 && ioctl(to, FICLONE, from) == 0;

@@ -97,6 +97,9 @@ int golden_key(const struct golden_spec *s, char key[static GOLDEN_KEY],
 		buf_printf(&b, "%llu\n",
 			   (unsigned long long)config_number(s->config,
 							     numbers[i]));
+	if (!vmm)
+		return err_set(e, ENOENT,
+			       "no monitor (iso-vmm) beside this program");
 	if (b.failed || !hex || strlen(hex) > GOLDEN_KEY - 20)
 		return err_set(e, EIO,
 			       "what a golden snapshot is made of "
@@ -212,7 +215,7 @@ static int link_to(const char *root, const char *key, const char *id,
 }
 
 static int make(const struct golden_spec *s, struct box *b,
-		char id[static SNAPSHOT_ID_SIZE], struct err *e)
+		char id[static SNAPSHOT_ID_SIZE], bool *booted, struct err *e)
 {
 	struct start_spec start = { .root = s->root,
 				    .patience = s->patience,
@@ -224,17 +227,18 @@ static int make(const struct golden_spec *s, struct box *b,
 			 err_sys(e, ENOMEM, "cannot describe the sandbox");
 
 	json_decref(config);
+	*booted = r == 0;
 	if (r == 0)
 		r = warm(s, b, e);
 	return r < 0 ? r : capture(b, id, e);
 }
 
 int golden_build(const struct golden_spec *s, const char *key,
-		 char id[static SNAPSHOT_ID_SIZE], struct err *e)
+		 char id[static SNAPSHOT_ID_SIZE], bool *booted, struct err *e)
 {
 	rundir_auto struct rundir d = RUNDIR_INIT;
 	box_auto struct box b = BOX_INIT;
-	int r = make(s, &b, id, e);
+	int r = make(s, &b, id, booted, e);
 
 	if (b.dir >= 0 && rundir_open(&d, s->root, false, NULL) == 0)
 		rundir_remove(&d, &b, NULL);

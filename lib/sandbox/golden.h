@@ -45,8 +45,9 @@ int golden_look(const char *root, const char *key,
 int golden_lock(const char *root, const char *key, struct err *e);
 
 /* Make it.  0; -EINTR when cancelled; -EREMOTEIO when a program that was run has
- * said why it failed; another -errno, @e filled. */
+ * said why it failed; another -errno, @e filled.  *@booted: whatever it was, the
+ * machine came up. */
 int golden_build(const struct golden_spec *s, const char *key,
-		 char id[static SNAPSHOT_ID_SIZE], struct err *e);
+		 char id[static SNAPSHOT_ID_SIZE], bool *booted, struct err *e);
 
 #endif

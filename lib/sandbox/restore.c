@@ -76,6 +76,7 @@ static int make_config(struct restore *r, const char *root, uint64_t idle_s,
 				json_string(r->snap.id)) < 0)
 		return err_sys(e, ENOMEM, "cannot describe the sandbox");
 	json_object_del(r->config, "parent");
+	json_object_del(r->config, "slept");
 	return 0;
 }
 
@@ -158,8 +159,11 @@ int restore_wake(const struct start_spec *s, struct box *b,
 	if (!own)
 		return -e->num;
 	r.config = json_deep_copy(own);
-	n = dir && r.config ? set_paths(&r, dir, sleeping, e) :
-			      err_sys(e, ENOMEM, "cannot wake %s", b->id);
+	n = dir && r.config &&
+			    json_object_set_new(r.config, "slept",
+						json_true()) == 0 ?
+		    set_paths(&r, dir, sleeping, e) :
+		    err_sys(e, ENOMEM, "cannot wake %s", b->id);
 	if (n == 0)
 		n = replace(s, r.config, own, &r.from, b, t, e);
 	json_decref(own);

@@ -94,8 +94,8 @@ static int ids_add(struct ids *l, const char *entry)
 		l->v = v;
 		l->room = room;
 	}
-	snprintf(l->v[l->n++], sizeof(*l->v), "%.*s",
-		 (int)sizeof(*l->v) - 1, entry);
+	snprintf(l->v[l->n++], sizeof(*l->v), "%.*s", (int)sizeof(*l->v) - 1,
+		 entry);
 	return 0;
 }
 

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/extent.h"
 #include "base/fd.h"
 #include "base/io.h"
 #include "base/proc.h"
@@ -117,6 +118,21 @@ static int open_template(const char *root, uint64_t size, bool *fresh,
 
 /* ---- the copy ----------------------------------------------------------- */
 
+/* What copy_file_range(2) cannot, between file systems of two kinds.  Bytes, 0,
+ * or -1 with errno. */
+static ssize_t copy_bytes(int from, int to, off_t *at, size_t n)
+{
+	static char piece[65536];
+	ssize_t got =
+		pread(from, piece, n < sizeof(piece) ? n : sizeof(piece), *at);
+
+	if (got > 0)
+		got = pwrite(to, piece, (size_t)got, *at);
+	if (got > 0)
+		*at += got;
+	return got;
+}
+
 static int copy_piece(int from, int to, off_t at, off_t end)
 {
 	off_t out = at;
@@ -125,6 +141,9 @@ static int copy_piece(int from, int to, off_t at, off_t end)
 		ssize_t n = copy_file_range(from, &at, to, &out,
 					    (size_t)(end - at), 0);
 
+		if (n < 0 && errno == EXDEV)
+			n = copy_bytes(from, to, &at, (size_t)(end - at));
+		out = at;
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -139,14 +158,14 @@ static int copy_sparse(int from, int to, uint64_t size)
 	off_t data = 0, hole = 0;
 	int r = 0;
 
-	while (r == 0) {
-		data = lseek(from, hole, SEEK_DATA);
-		if (data < 0)
-			return errno == ENXIO ? 0 : -errno;
-		hole = lseek(from, data, SEEK_HOLE);
-		if (hole < 0 || (uint64_t)hole > size)
-			return hole < 0 ? -errno : -EIO;
-		r = copy_piece(from, to, data, hole);
+	while (r == 0 && (uint64_t)hole < size) {
+		r = extent_next(from, hole, &data, &hole);
+		if (r == -ENXIO || (uint64_t)data >= size)
+			return 0;
+		if ((uint64_t)hole > size)
+			hole = (off_t)size;
+		if (r == 0)
+			r = copy_piece(from, to, data, hole);
 	}
 	return r;
 }

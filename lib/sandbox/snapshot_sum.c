@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/extent.h"
 #include "base/fd.h"
 #include "base/io.h"
 #include "base/sha256.h"
@@ -96,20 +97,15 @@ static int add_file(struct sha256 *sum, int fd, uint64_t size, uint8_t *piece)
 	int r = 0;
 
 	while (r == 0 && at < size) {
-		off_t data = lseek(fd, (off_t)at, SEEK_DATA);
-		off_t hole;
+		off_t data, hole;
 		uint64_t end = size;
 
-		if (data < 0 && errno == ENXIO)
-			return 0;
-		if (data < 0)
-			return -errno;
+		r = extent_next(fd, (off_t)at, &data, &hole);
+		if (r < 0 || (uint64_t)data >= size)
+			return r == -ENXIO ? 0 : r;
 		/* A page may be part hole: it counts as a whole. */
 		if (((uint64_t)data & ~mask) > at)
 			at = (uint64_t)data & ~mask;
-		hole = lseek(fd, data, SEEK_HOLE);
-		if (hole < 0)
-			return -errno;
 		if ((uint64_t)hole < size)
 			end = ((uint64_t)hole + mask) & ~mask;
 		if (end > size)

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/extent.h"
 #include "base/fd.h"
 #include "base/io.h"
 #include "sandbox/snapshot_parts.h"
@@ -39,15 +40,12 @@ static int map_make(struct tar_map *m, int fd, uint64_t size)
 	int r = 0;
 
 	while (r == 0 && at < size) {
-		off_t data = lseek(fd, (off_t)at, SEEK_DATA);
-		off_t hole;
+		off_t data = 0, hole = 0;
 
-		if (data < 0 && errno == ENXIO)
-			break;
-		hole = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
-		if (hole < 0)
-			return -errno;
-		if ((uint64_t)data >= size)
+		r = extent_next(fd, (off_t)at, &data, &hole);
+		if (r < 0 && r != -ENXIO)
+			return r;
+		if (r < 0 || (uint64_t)data >= size)
 			break;
 		if (((uint64_t)data & ~mask) > at)
 			at = (uint64_t)data & ~mask;
@@ -58,6 +56,8 @@ static int map_make(struct tar_map *m, int fd, uint64_t size)
 		at = (uint64_t)hole;
 	}
 	/* GNU tar tells the end of a file that ends in a hole so. */
+	if (r == -ENXIO)
+		r = 0;
 	if (r == 0 && (!m->n || m->v[m->n - 1].at + m->v[m->n - 1].len < size))
 		r = tar_map_add(m, size, 0);
 	return r;

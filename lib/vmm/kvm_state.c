@@ -207,32 +207,49 @@ static void local_apic(struct kvm_vcpu *c, struct state_io *io)
 	set(io, c->fd, KVM_SET_LAPIC, &a, "the local interrupt controller");
 }
 
-/* One at a time: KVM stops at the first that it does not have, and which those
- * are differs between processors. */
-struct one_msr {
+struct msrs {
 	struct kvm_msrs head;
-	struct kvm_msr_entry entry[1];
+	struct kvm_msr_entry entry[KVM_MSRS_MAX];
 };
 
-static bool get_msr(struct kvm_vcpu *c, uint32_t index, uint64_t *value)
+/* As many at a time as KVM takes: it stops at the first that it does not have,
+ * and which those are differs between processors. */
+static void get_msrs(struct kvm_vcpu *c, const uint32_t *index, uint32_t n,
+		     uint64_t *value, bool *have)
 {
-	struct one_msr m = { .head.nmsrs = 1, .entry[0].index = index };
+	struct msrs m;
+	uint32_t i, j;
+	int got;
 
-	if (ioctl(c->fd, KVM_GET_MSRS, &m) != 1)
-		return false;
-	*value = m.entry[0].data;
-	return true;
+	for (i = 0; i < n; i += (uint32_t)got + 1) {
+		m.head = (struct kvm_msrs){ .nmsrs = n - i };
+		for (j = i; j < n; j++)
+			m.entry[j - i] =
+				(struct kvm_msr_entry){ .index = index[j] };
+		got = ioctl(c->fd, KVM_GET_MSRS, &m);
+		if (got < 0)
+			got = 0;
+		for (j = 0; j < (uint32_t)got; j++) {
+			value[i + j] = m.entry[j].data;
+			have[i + j] = true;
+		}
+		if (i + j < n)
+			have[i + j] = false;
+	}
 }
 
-static void set_msr(struct kvm_vcpu *c, struct state_io *io, uint32_t index,
-		    uint64_t value)
+static void set_msrs(struct kvm_vcpu *c, struct state_io *io,
+		     const struct msrs *m)
 {
-	struct one_msr m = { .head.nmsrs = 1,
-			     .entry[0] = { .index = index, .data = value } };
+	int n;
 
-	if (!io->failed && ioctl(c->fd, KVM_SET_MSRS, &m) != 1)
+	if (io->failed || m->head.nmsrs == 0)
+		return;
+	n = ioctl(c->fd, KVM_SET_MSRS, m);
+	if (n < (int)m->head.nmsrs)
 		state_refuse(io, "KVM does not take register 0x%x = 0x%llx",
-			     index, (unsigned long long)value);
+			     m->entry[n < 0 ? 0 : n].index,
+			     (unsigned long long)m->entry[n < 0 ? 0 : n].data);
 }
 
 static void save_msrs(struct kvm_vcpu *c, const struct msr_list *l,
@@ -242,10 +259,9 @@ static void save_msrs(struct kvm_vcpu *c, const struct msr_list *l,
 	bool have[KVM_MSRS_MAX];
 	uint32_t i, n = 0;
 
-	for (i = 0; i < l->n; i++) {
-		have[i] = get_msr(c, l->index[i], &value[i]);
+	get_msrs(c, l->index, l->n, value, have);
+	for (i = 0; i < l->n; i++)
 		n += have[i];
-	}
 	state_u32(io, &n);
 	for (i = 0; i < l->n; i++) {
 		uint32_t index = l->index[i];
@@ -257,29 +273,39 @@ static void save_msrs(struct kvm_vcpu *c, const struct msr_list *l,
 	}
 }
 
-/* A register that this KVM does not take, but that is 0, is none. */
+/* A register that this KVM does not take, but that is 0, is none.  The deadline
+ * counts in the TSC, which must be set by then: it comes last. */
 static void load_msrs(struct kvm_vcpu *c, struct state_io *io)
 {
-	uint32_t i, n, index, tsc_deadline = 0;
-	uint64_t value, deadline = 0, old;
+	uint32_t index[KVM_MSRS_MAX], i, n;
+	uint64_t value[KVM_MSRS_MAX], old[KVM_MSRS_MAX];
+	bool have[KVM_MSRS_MAX];
+	struct msrs m = { .head.nmsrs = 0 };
+	struct kvm_msr_entry deadline = { 0 };
 
 	state_u32(io, &n);
 	if (n > KVM_MSRS_MAX)
 		state_refuse(io, "%u registers; %u are the limit", n,
 			     KVM_MSRS_MAX);
 	for (i = 0; i < n && !io->failed; i++) {
-		state_u32(io, &index);
-		state_u64(io, &value);
-		if (index == MSR_TSC_DEADLINE) {
-			tsc_deadline = index;
-			deadline = value;
-		} else if (!get_msr(c, index, &old) || old != value) {
-			set_msr(c, io, index, value);
-		}
+		state_u32(io, &index[i]);
+		state_u64(io, &value[i]);
 	}
-	/* It counts in the TSC, which must be set by then. */
-	if (tsc_deadline)
-		set_msr(c, io, tsc_deadline, deadline);
+	if (io->failed)
+		return;
+	get_msrs(c, index, n, old, have);
+	for (i = 0; i < n; i++) {
+		struct kvm_msr_entry e = { .index = index[i],
+					   .data = value[i] };
+
+		if (index[i] == MSR_TSC_DEADLINE)
+			deadline = e;
+		else if (!have[i] || old[i] != value[i])
+			m.entry[m.head.nmsrs++] = e;
+	}
+	if (deadline.index)
+		m.entry[m.head.nmsrs++] = deadline;
+	set_msrs(c, io, &m);
 }
 
 static void msrs(struct kvm_vcpu *c, const struct msr_list *l,

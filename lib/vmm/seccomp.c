@@ -165,7 +165,6 @@ static const struct row table[] = {
 	ROW(pwritev, ALL),
 	ROW(fdatasync, D),
 	ROW(fsync, D),
-	ROW(lseek, M),	     /* what of a snapshot the file has already */
 	ROW(fallocate, ALL), /* discard; the console's ring */
 	ROW(ftruncate, ALL),
 	ROW(close, ALL),

@@ -78,21 +78,17 @@ static void read_entries(struct writer *w, uint64_t at, uint64_t n)
 		memset(entries, 0x80, want);
 }
 
-/* Whether any page of the piece has to be looked at: ours; or one of the file
- * that memory began as, unless the snapshot began as that too. */
-static bool is_idle(const struct writer *w, uint64_t at, uint64_t n)
+/* Whether no page of the piece has to be looked at: none is ours, and the others
+ * are zeros, or what the file has. */
+static bool is_idle(const struct writer *w, uint64_t n)
 {
 	uint64_t i;
-	off_t data;
 
 	for (i = 0; i < n / PAGE; i++) {
 		if (is_own(entries[i]))
 			return false;
 	}
-	if (w->shared || w->m->file < 0)
-		return true;
-	data = lseek(w->m->file, (off_t)at, SEEK_DATA);
-	return data < 0 ? errno == ENXIO : (uint64_t)data >= at + n;
+	return w->shared || w->m->file < 0;
 }
 
 /* ---- what is to be written ---------------------------------------------- */
@@ -104,15 +100,14 @@ static bool is_zero(const uint8_t *p)
 	       memcmp(p, p + 8, PAGE - 8) == 0;
 }
 
-/* Whether the page at @off of the piece @p differs from the file, which has
- * there[] if @data, and else a hole. */
-static bool differs(const struct writer *w, const uint8_t *p, uint64_t off,
-		    bool data)
+/* Whether the page at @off of the piece @p is to be written: the file has
+ * there[], or it is new and has zeros. */
+static bool differs(const struct writer *w, const uint8_t *p, uint64_t off)
 {
-	if (w->shared && !is_own(entries[off / PAGE]))
-		return false;
-	return data ? memcmp(p + off, there + off, PAGE) != 0 :
-		      !is_zero(p + off);
+	if (!w->shared)
+		return !is_zero(p + off);
+	return is_own(entries[off / PAGE]) &&
+	       memcmp(p + off, there + off, PAGE) != 0;
 }
 
 static int write_at(int fd, const uint8_t *p, uint64_t n, uint64_t at)
@@ -146,50 +141,24 @@ static int read_there(int fd, uint64_t n, uint64_t at)
 	return 0;
 }
 
-static int write_piece(struct writer *w, uint64_t at, uint64_t n, bool data)
+static int write_piece(struct writer *w, uint64_t at, uint64_t n)
 {
 	const uint8_t *p = w->m->host + at;
 	uint64_t from, to;
 	int r;
 
 	read_entries(w, at, n);
-	if (is_idle(w, at, n))
+	if (is_idle(w, n))
 		return 0;
-	r = data ? read_there(w->fd, n, at) : 0;
+	r = w->shared ? read_there(w->fd, n, at) : 0;
 	for (from = 0; r == 0 && from < n; from = to) {
 		to = from + PAGE;
-		if (!differs(w, p, from, data))
+		if (!differs(w, p, from))
 			continue;
-		while (to < n && differs(w, p, to, data))
+		while (to < n && differs(w, p, to))
 			to += PAGE;
 		r = write_at(w->fd, p + from, to - from, at + from);
 		w->written += to - from;
-	}
-	return r;
-}
-
-/* Where the file's data begins, from @at on, or a hole: both whole pages; @size
- * when there is none. */
-static uint64_t next_at(int fd, uint64_t at, int whence, uint64_t size)
-{
-	off_t next = lseek(fd, (off_t)at, whence);
-
-	if (next < 0 || (uint64_t)next >= size)
-		return size;
-	return whence == SEEK_DATA ? (uint64_t)next / PAGE * PAGE :
-				     ((uint64_t)next + PAGE - 1) / PAGE * PAGE;
-}
-
-/* A part of the file that is data, or a hole. */
-static int write_part(struct writer *w, uint64_t at, uint64_t end, bool data)
-{
-	int r = 0;
-
-	while (r == 0 && at < end) {
-		uint64_t n = end - at < PIECE ? end - at : PIECE;
-
-		r = write_piece(w, at, n, data);
-		at += n;
 	}
 	return r;
 }
@@ -200,18 +169,13 @@ int snap_write_memory(const struct mem *m, const struct snap_memory *to,
 	struct writer w = { .m = m,
 			    .fd = to->fd,
 			    .pagemap = to->pagemap,
-			    .shared = to->shared && to->pagemap >= 0 };
+			    .shared = to->shared };
 	int r = ftruncate(w.fd, (off_t)m->size) < 0 ? -errno : 0;
-	uint64_t at = 0, end;
+	uint64_t at, n;
 
-	while (r == 0 && at < m->size) {
-		end = next_at(w.fd, at, SEEK_DATA, m->size);
-		r = write_part(&w, at, end, false);
-		at = end;
-		end = at < m->size ? next_at(w.fd, at, SEEK_HOLE, m->size) : at;
-		if (r == 0)
-			r = write_part(&w, at, end, true);
-		at = end;
+	for (at = 0; r == 0 && at < m->size; at += n) {
+		n = m->size - at < PIECE ? m->size - at : PIECE;
+		r = write_piece(&w, at, n);
 	}
 	*written = w.written;
 	return r < 0 ? err_sys(e, -r, "cannot write the memory file") : 0;

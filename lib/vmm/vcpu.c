@@ -95,18 +95,17 @@ int vcpus_init(struct vcpus *s, unsigned n, struct err *e)
 
 int vcpus_create(struct vcpus *s, struct vm *vm, struct err *e)
 {
-	mem_auto struct kvm_cpuid2 *cpuid = NULL;
 	unsigned i;
-	int r = kvm_dev_cpuid(&vm->dev, &cpuid, e);
+	int r = s->cpuid ? 0 : kvm_dev_cpuid(&vm->dev, &s->cpuid, e);
 
 	/* Anew also in a child of fork(2), in which nobody holds or waits. */
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->changed, NULL);
 	s->want = VCPU_STOP;
-	if (r == 0)
+	if (r == 0 && s->msrs.n == 0)
 		r = msr_list_get(&vm->dev, &s->msrs, e);
 	for (i = 0; r == 0 && i < s->n; i++)
-		r = create_one(s, vm, i, cpuid, e);
+		r = create_one(s, vm, i, s->cpuid, e);
 	return r;
 }
 
@@ -250,6 +249,8 @@ void vcpus_free(struct vcpus *s)
 {
 	unsigned i;
 
+	free(s->cpuid);
+	s->cpuid = NULL;
 	if (!s->v || !s->v[0].vm) {
 		free(s->v);
 		s->v = NULL;

@@ -45,6 +45,7 @@ struct vcpus {
 	unsigned n;
 	uint64_t model; /* a hash of all that cpuid says */
 	struct msr_list msrs;
+	struct kvm_cpuid2 *cpuid; /* owned: KVM's answers, once asked */
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* want, or somebody's standing */
 	enum vcpu_want want;

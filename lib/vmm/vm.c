@@ -251,7 +251,6 @@ static int add_serial(struct vm *vm, const struct vm_spec *s, struct err *e)
 
 static void vm_init(struct vm *vm, const struct vm_spec *s)
 {
-	memset(vm, 0, sizeof(*vm));
 	vmm_log_init(&vm->log, s->log);
 	pthread_mutex_init(&vm->end_lock, NULL);
 	vm->dev = (struct kvm_dev)KVM_DEV_INIT;
@@ -322,13 +321,13 @@ int vm_make_kvm(struct vm *vm, struct err *e)
 	int r = kvm_vm_create(&vm->kvm, &vm->dev, e);
 
 	if (r == 0)
-		r = kvm_vm_add_irqchip(&vm->kvm, e);
-	if (r == 0)
-		r = vcpus_create(&vm->cpus, vm, e);
-	if (r == 0)
 		r = mem_attach(&vm->mem, &vm->kvm, e);
 	if (r == 0 && vm->pmem.host)
 		r = pmem_attach(&vm->pmem, &vm->kvm, PMEM_SLOT, e);
+	if (r == 0)
+		r = kvm_vm_add_irqchip(&vm->kvm, e);
+	if (r == 0)
+		r = vcpus_create(&vm->cpus, vm, e);
 	if (r == 0)
 		r = kvm_vm_irqfd(&vm->kvm, vm->serial_irq, LAYOUT_GSI_SERIAL,
 				 e);

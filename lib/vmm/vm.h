@@ -128,8 +128,9 @@ struct vm {
 	char end_text[LOG_LINE];
 };
 
-/* Make everything, load the kernel, start the threads, which wait.  On failure
- * -errno, @e filled; @vm holds what was made, for vm_free(). */
+/* Make everything, load the kernel, start the threads, which wait.  @vm is all
+ * zeros: to write them here would make pages of them.  On failure -errno, @e
+ * filled; @vm holds what was made, for vm_free(). */
 int vm_create(struct vm *vm, const struct vm_spec *s, struct err *e);
 int vm_start_threads(struct vm *vm, struct err *e);
 

@@ -191,7 +191,6 @@ static const int main_only[] = {
 	__NR_shutdown,	     __NR_epoll_create1, __NR_eventfd2,
 	__NR_timerfd_create, __NR_clone,	 __NR_seccomp,
 	__NR_rt_sigaction,   __NR_dup3,		 __NR_close_range,
-	__NR_lseek,
 };
 
 static bool listed(int nr, const int *list, size_t n)
