@@ -44,6 +44,45 @@ is "$(sort "$out" | uniq -c | awk '$1 == 2' | wc -l)" "$n" \
 iso-rm -q --all
 is "$(left)" '' 'iso-rm --all leaves no file, process, cgroup or mount'
 
+# ---- copies, all alive at once -----------------------------------------------
+
+n=$(count 10 100 100)
+iso-boot -q -n parent -m 96M "$image" >"$out" 2>"$err"
+iso-exec parent -- sh -c 'echo of the parent >/f; setsid sleep 4714 >/dev/null \
+	2>&1 </dev/null &'
+try iso-fork --json -n "$n" parent
+is "$status" 0 "$n copies of one sandbox"
+jq -c .us "$out" | sed 's/^/# us: /'
+jq -r '.ids[]' "$out" >"$tmp/ids"
+is "$(iso-ps -o state | grep -c running)" $((n + 1)) 'all are alive with it'
+# Of each its id, then what it says of itself: its name, four numbers that only
+# it has, its time (with this machine's before and after), and what it inherited.
+cat >"$tmp/who" <<-'SH'
+	a=$(date +%s)
+	b=$(iso-exec "$1" -- sh -c 'hostname; cat /etc/machine-id
+		cat /proc/sys/kernel/random/boot_id
+		head -c 16 /dev/urandom | od -An -tx1 | tr -d " \n"; echo
+		cat /proc/sys/kernel/random/uuid; date +%s; cat /f
+		ps -o args | grep -cx "sleep 4714"' | tr '\n' '|')
+	echo "$1|$b$a|$(date +%s)"
+SH
+xargs -P 8 -n 1 sh "$tmp/who" <"$tmp/ids" >"$tmp/said" 2>"$err"
+is "$(awk -F '|' '$1 == $2' "$tmp/said" | wc -l)" "$n" 'each answers with its own name'
+for i in 3 4 5 6; do
+	cut -d '|' -f "$i" "$tmp/said"
+done | grep -v '^$' | sort -u >"$out"
+is "$(wc -l <"$out")" $((4 * n)) \
+	'has its own machine id, boot id and random numbers'
+is "$(awk -F '|' '$7 >= $10 && $7 <= $11' "$tmp/said" | wc -l)" "$n" \
+	'the time of day'
+is "$(awk -F '|' '$8 == "of the parent" && $9 == 1' "$tmp/said" | wc -l)" "$n" \
+	'and the files and processes of its parent'
+iso-ps -o memory_used | sort -n | awk -v n="$n" '{ v[NR] = $1 / 1048576 }
+	END { printf "# memory of one: %.1f MiB; of the largest: %.1f MiB\n",
+		v[int((NR + 1) / 2)], v[NR] }'
+iso-rm -q --all
+is "$(left)" '' 'and nothing of them is left'
+
 # ---- one after the other, two at a time --------------------------------------
 
 # In KiB, with nothing in caches.
