@@ -135,8 +135,10 @@ static int print(json_t *config, const struct box *b,
 
 /* ---- a machine ---------------------------------------------------------- */
 
+/* *@refused, which may be NULL: the monitor does not take the state that it is to
+ * begin with. */
 static int start(json_t *config, const struct start_source *from,
-		 uint64_t begun)
+		 uint64_t begun, bool *refused)
 {
 	struct start_spec s = { .root = tool_root(),
 				.name = name,
@@ -150,6 +152,8 @@ static int start(json_t *config, const struct start_source *from,
 	s.cancel = signals;
 	if (start_sandbox(&s, config, from, &b, &t, &e) < 0) {
 		tool_warn(&e);
+		if (refused)
+			*refused = e.num == EBADMSG;
 		return e.num == EINTR ? end_by_signal(signals) : EXIT_FAILED;
 	}
 	return print(config, &b, &t, begun);
@@ -157,7 +161,8 @@ static int start(json_t *config, const struct start_source *from,
 
 /* One that was captured goes on: @image is what it is called, if its snapshot
  * is not what was asked for. */
-static int restore(const char *word, const char *image, uint64_t begun)
+static int restore(const char *word, const char *image, uint64_t begun,
+		   bool *refused)
 {
 	restore_auto struct restore r = RESTORE_INIT;
 	struct err e = ERR_INIT;
@@ -171,7 +176,7 @@ static int restore(const char *word, const char *image, uint64_t begun)
 	if (n == 0 && image &&
 	    json_object_set_new(r.config, "image", json_string(image)) < 0)
 		n = err_sys(&e, ENOMEM, "cannot describe the sandbox");
-	return n < 0 ? tool_fail(&e) : start(r.config, &r.from, begun);
+	return n < 0 ? tool_fail(&e) : start(r.config, &r.from, begun, refused);
 }
 
 /* ---- an image's --------------------------------------------------------- */
@@ -189,7 +194,7 @@ static int boot_cold(const json_t *config, const struct start_source *from,
 {
 	json_t *own = config_derive(config, idle_s == CONFIG_SAME ? 0 : idle_s,
 				    env.v);
-	int r = own ? start(own, from, begun) : out_of_memory();
+	int r = own ? start(own, from, begun, NULL) : out_of_memory();
 
 	json_decref(own);
 	return r;
@@ -225,6 +230,23 @@ static int find_golden(struct golden_spec *g, const char *image,
 	return golden_build(g, key, id, booted, e);
 }
 
+/* What it was made on was another machine, if only by the frequency that the
+ * kernel measured when it booted. */
+static int restore_golden(const char *id, const char *image,
+			  struct golden_spec *g, uint64_t begun)
+{
+	bool refused = false;
+	int r = restore(id, image, begun, &refused);
+
+	if (!refused)
+		return r;
+	golden_forget(g);
+	if (!quiet)
+		fprintf(stderr, "iso-boot: it boots instead; the next start "
+				"makes a golden snapshot anew\n");
+	return boot_cold(g->config, &g->cold, begun);
+}
+
 static int boot_golden(const char *image, struct golden_spec *g, uint64_t begun)
 {
 	fd_auto int signals = -1;
@@ -246,7 +268,7 @@ static int boot_golden(const char *image, struct golden_spec *g, uint64_t begun)
 		return boot_cold(g->config, &g->cold, begun);
 	}
 	if (!build_only)
-		return restore(id, image, begun);
+		return restore_golden(id, image, g, begun);
 	puts(id);
 	return tool_done(EXIT_DONE);
 }
@@ -338,7 +360,7 @@ static int run(int argc, const char *const *argv)
 	if (check_words(argc, &e) < 0 || check_env(&e) < 0 ||
 	    (name && id_check_name(name, &e) < 0))
 		return wrong(&e);
-	return snapshot ? restore(snapshot, NULL, clock_now()) :
+	return snapshot ? restore(snapshot, NULL, clock_now(), NULL) :
 			  find_and_boot(argv[0]);
 }
 

@@ -132,6 +132,17 @@ int golden_look(const char *root, const char *key,
 	return 0;
 }
 
+void golden_forget(const struct golden_spec *s)
+{
+	mem_auto char *path = NULL;
+	char key[GOLDEN_KEY];
+
+	if (golden_key(s, key, NULL) == 0)
+		path = str_printf("%s/golden/%s", s->root, key);
+	if (path)
+		unlink(path);
+}
+
 int golden_lock(const char *root, const char *key, struct err *e)
 {
 	mem_auto char *dir = str_path(root, "golden");

@@ -40,6 +40,9 @@ int golden_key(const struct golden_spec *s, char key[static GOLDEN_KEY],
 int golden_look(const char *root, const char *key,
 		char id[static SNAPSHOT_ID_SIZE]);
 
+/* It does not start here: the next that asks for it has to make it. */
+void golden_forget(const struct golden_spec *s);
+
 /* Wait until nobody makes it, and keep others from it: a descriptor, or -errno
  * with @e filled. */
 int golden_lock(const char *root, const char *key, struct err *e);

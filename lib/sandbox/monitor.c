@@ -186,15 +186,17 @@ static int read_words(int fd, int cancel, char text[static WORDS_ROOM],
 	return 0;
 }
 
+/* @text is the monitor's one line: what it says of a state file begins so. */
 static int refused(const char *text, struct err *e)
 {
+	int num = strncmp(text, "state, ", 7) == 0 ? EBADMSG : EIO;
 	struct str rest = str_of(text), fix;
 	struct str why = str_cut(&rest, '\n');
 	const char *at = rest.len ? strstr(rest.p, "try: ") : NULL;
 
-	err_set(e, EIO, "the monitor did not start: %.*s", STR_ARG(why));
+	err_set(e, num, "the monitor did not start: %.*s", STR_ARG(why));
 	if (!at)
-		return -EIO;
+		return -num;
 	fix = str_trim(str_of(at + strlen("try: ")));
 	return err_fix(e, "%.*s", STR_ARG(fix));
 }

@@ -146,6 +146,43 @@ try iso-snap --delete base
 is "$status:$(iso-snap --list -q)" "0:$golden" 'deleted'
 refuses 1 "no snapshot 'base'" 'which is not there any more' iso-boot --from base
 
+# ---- a golden snapshot that this machine does not take -----------------------
+
+# Its monitor says so, as one does after a boot with another clock.
+mkdir "$tmp/other"
+cp -a "$(dirname "$(command -v iso-boot)")" "$tmp/other/bin"
+cp -a "$(dirname "$(command -v iso-boot)")/../libexec" "$tmp/other/libexec"
+vmm=$tmp/other/libexec/iso-vmm
+mv "$vmm" "$vmm.real"
+cat >"$vmm" <<'SH'
+#!/bin/bash
+for a; do
+	[ "$last" != --state ] || state=$a
+	[ "$last" != --ready ] || ready=$a
+	last=$a
+done
+if [ -n "$state" ] && [ -e "$0.refuses" ]; then
+	echo "state, section 'vcpu': of another machine" >&"$ready"
+	exit 1
+fi
+exec "$0.real" "$@"
+SH
+chmod +x "$vmm"
+try "$tmp/other/bin/iso-boot" --build-only -m 128M "$image"
+was=$(cat "$out")
+touch "$vmm.refuses"
+try "$tmp/other/bin/iso-boot" -n other -m 128M "$image"
+is "$status:$(iso-exec other echo boots 2>&1)" 0:boots \
+	'refused by the monitor, it boots'
+like "$(cat "$err")" 'of another machine' 'which is said'
+rm "$vmm.refuses"
+is "$(jq -r '"<" + .snapshot + ">"' "$ISO_ROOT/run/$(cat "$out")/config.json")" '<>' \
+	'and is not of that snapshot'
+iso-rm -q other
+try "$tmp/other/bin/iso-boot" --build-only -m 128M "$image"
+[ "$status" -eq 0 ] && [ "$(cat "$out")" != "$was" ]
+ok $? 'and the next start makes a new one'
+
 # ---- no room -----------------------------------------------------------------
 
 iso-boot -q -n full -m 128M "$image" >"$out" 2>"$err"
