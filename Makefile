@@ -80,7 +80,8 @@ REGISTRY = lib/oci/challenge.c lib/oci/http.c lib/oci/httperr.c \
 	   lib/oci/transfer.c lib/oci/pull.c
 LAYERS = lib/rootfs/apply.c lib/rootfs/entry.c lib/rootfs/path.c \
 	 lib/rootfs/pax.c lib/rootfs/tree.c lib/rootfs/walk.c \
-	 lib/rootfs/siphash.c lib/rootfs/space.c lib/rootfs/stream.c \
+	 lib/rootfs/siphash.c lib/rootfs/space.c lib/rootfs/spill.c \
+	 lib/rootfs/stream.c \
 	 lib/rootfs/unpack.c lib/rootfs/xattr.c lib/rootfs/erofs.c \
 	 lib/rootfs/dirent.c
 ROOTFS = $(LAYERS) lib/rootfs/pack.c lib/rootfs/image.c lib/rootfs/record.c \

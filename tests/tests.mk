@@ -11,7 +11,7 @@ UNIT = base_err base_buf base_str base_io base_proc base_run base_sock base_opt 
        host_load \
        kvm_check kvm_tiny base_sha256 guest_bzimage guest_deb \
        guest_initramfs oci_ref oci_manifest oci_store oci_challenge oci_creds \
-       rootfs_path rootfs_pax rootfs_space rootfs_tree \
+       rootfs_path rootfs_pax rootfs_space rootfs_spill rootfs_tree \
        vmm_boot vmm_acpi vmm_serial vmm_mem vmm_queue vmm_queue_use \
        vmm_mmio vmm_blk vmm_blk_flow vmm_pmem vmm_vsock vmm_vsock_flow vmm_state vmm_rng \
        vmm_balloon vmm_net vmm_log vmm_jail \
@@ -101,8 +101,9 @@ oci_creds_LIBS = -ljansson -lcrypto
 rootfs_path_SRC = tests/unit/rootfs_path.c lib/rootfs/path.c $(BASE)
 rootfs_pax_SRC = tests/unit/rootfs_pax.c lib/rootfs/pax.c $(BASE)
 rootfs_space_SRC = tests/unit/rootfs_space.c lib/rootfs/space.c $(BASE)
+rootfs_spill_SRC = tests/unit/rootfs_spill.c lib/rootfs/spill.c $(BASE)
 rootfs_tree_SRC = tests/unit/rootfs_tree.c lib/rootfs/tree.c \
-		  lib/rootfs/walk.c lib/rootfs/siphash.c $(BASE)
+		  lib/rootfs/walk.c lib/rootfs/siphash.c lib/rootfs/spill.c $(BASE)
 
 DEVICE = lib/vmm/virtio/queue.c lib/vmm/virtio/mmio.c lib/vmm/mem.c \
 	 lib/vmm/virtio/state.c lib/vmm/state.c lib/vmm/kvm.c lib/base/loop.c $(BASE)

@@ -189,7 +189,7 @@ static int make_image(struct build *b, struct err *e)
 		return err_sys(e, errno, "cannot make %s/image", b->tmp_path);
 	r = fit_limits(b, &limits, e);
 	if (r == 0)
-		r = tree_init(&t, &limits, e);
+		r = tree_init(&t, &limits, b->tmp, e);
 	return r < 0 ? r : write_image(b, &t, &s, e);
 }
 

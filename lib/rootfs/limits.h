@@ -17,7 +17,7 @@ struct limits {
 	 * of what is free on the disk stays free. */
 	uint64_t bytes;
 	/* Entries of all layers.  The largest known images have half a million;
-	 * each takes some 100 bytes of memory. */
+	 * each takes some 100 bytes of memory, or of a file (spill.h). */
 	uint64_t entries;
 	/* A layer may unpack to so many times its size.  Text reaches 10, logs
 	 * and empty databases 50; gzip cannot exceed 1032, zstd knows no bound.
@@ -33,6 +33,10 @@ struct limits {
 	 * entries: they are kept in memory.  A million names of the usual
 	 * length have 16 MB. */
 	uint64_t names;
+	/* How far back compressed data may reach: the decoder keeps so much of
+	 * its output.  RFC 8878 asks for 8 MiB, which `zstd -19` and Docker
+	 * use; the container tools' best compression has 32 MiB. */
+	uint64_t window;
 };
 
 #define LIMIT_RATIO_FLOOR ((uint64_t)256 << 20)
@@ -40,7 +44,8 @@ struct limits {
 #define LIMITS_DEFAULT                                                         \
 	{                                                                      \
 		.bytes = (uint64_t)32 << 30, .entries = 1 << 20, .ratio = 200, \
-		.depth = 256, .xattr = 61440, .names = (uint64_t)64 << 20      \
+		.depth = 256, .xattr = 61440, .names = (uint64_t)64 << 20,     \
+		.window = (uint64_t)32 << 20                                   \
 	}
 
 #endif

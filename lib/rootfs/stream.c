@@ -173,8 +173,8 @@ static int unpack_layer(struct stream *s, struct unpack *u, size_t i,
 
 static void *unpack_main(void *arg)
 {
-	unpack_auto struct unpack u = UNPACK_INIT;
 	struct stream *s = arg;
+	unpack_auto struct unpack u = UNPACK_INIT(s->limits.window);
 	struct err e = ERR_INIT;
 	uint64_t taken = 0, bytes = 0;
 	size_t i;

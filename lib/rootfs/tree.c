@@ -25,6 +25,7 @@
 #include "base/fd.h"
 #include "rootfs/limits.h"
 #include "rootfs/siphash.h"
+#include "rootfs/spill.h"
 
 #define PIECE_BITS 16 /* bytes of strings, or objects, in a piece */
 #define PIECE ((uint32_t)1 << PIECE_BITS)
@@ -51,46 +52,41 @@ static void *pool_at(const struct pool *p, uint32_t n)
 	       (size_t)(n & ((1U << bits) - 1)) * p->size;
 }
 
-static int pool_grow(struct pool *p)
+static int pool_grow(struct tree *t, struct pool *p, struct err *e)
 {
 	uint8_t **v = reallocarray(p->pieces, p->npieces + 1, sizeof(*v));
+	void *piece;
+	int r;
 
 	if (!v)
-		return -ENOMEM;
+		return no_memory(e);
 	p->pieces = v;
-	v[p->npieces] = calloc((size_t)1 << piece_bits(p), p->size);
-	if (!v[p->npieces])
-		return -ENOMEM;
-	p->npieces++;
+	r = spill_get(t->spill, p->size << piece_bits(p), &piece, e);
+	if (r < 0)
+		return r;
+	v[p->npieces++] = piece;
 	return 0;
 }
 
-/* The number of a zeroed object; 0: out of memory. */
-static uint32_t pool_new(struct pool *p)
+/* The number of a zeroed object; 0 with @e filled. */
+static uint32_t pool_new(struct tree *t, struct pool *p, struct err *e)
 {
 	if (p->used == 0)
 		p->used = 1;
-	if (p->used >> piece_bits(p) >= p->npieces && pool_grow(p) < 0)
+	if (p->used >> piece_bits(p) >= p->npieces && pool_grow(t, p, e) < 0)
 		return 0;
 	return p->used++;
 }
 
-static void pool_free(struct pool *p)
-{
-	uint32_t i;
-
-	for (i = 0; i < p->npieces; i++)
-		free(p->pieces[i]);
-	free(p->pieces);
-}
-
 struct node *tree_node(const struct tree *t, uint32_t n)
 {
+	spill_tick(t->spill);
 	return pool_at(&t->nodes, n);
 }
 
 struct inode *tree_inode(const struct tree *t, uint32_t i)
 {
+	spill_tick(t->spill);
 	return pool_at(&t->inodes, i);
 }
 
@@ -126,10 +122,8 @@ uint32_t tree_keep(struct tree *t, const void *p, size_t n, struct err *e)
 		return 0;
 	}
 	while ((at + (n ? n - 1 : 0)) >> PIECE_BITS >= s->npieces) {
-		if (pool_grow(s) < 0) {
-			no_memory(e);
+		if (pool_grow(t, s, e) < 0)
 			return 0;
-		}
 	}
 	memcpy(pool_at(s, at), p, n);
 	s->used = at + (uint32_t)n;
@@ -138,6 +132,7 @@ uint32_t tree_keep(struct tree *t, const void *p, size_t n, struct err *e)
 
 const uint8_t *tree_bytes(const struct tree *t, uint32_t at)
 {
+	spill_tick(t->spill);
 	return pool_at(&t->strings, at);
 }
 
@@ -176,14 +171,16 @@ static void table_drop(struct tree *t, uint32_t n)
 	*at = node->chain;
 }
 
-static int table_grow(struct tree *t)
+/* The old one stays in the spill: all of them are as large as the last. */
+static int table_grow(struct tree *t, struct err *e)
 {
 	uint32_t *old = t->table, old_size = t->table_size, i;
 	uint32_t size = old_size ? 2 * old_size : TABLE_FIRST;
-	uint32_t *table = calloc(size, sizeof(*table));
+	void *table;
+	int r = spill_get(t->spill, size * sizeof(*old), &table, e);
 
-	if (!table)
-		return -ENOMEM;
+	if (r < 0)
+		return r;
 	t->table = table;
 	t->table_size = size;
 	for (i = 0; i < old_size; i++) {
@@ -196,7 +193,6 @@ static int table_grow(struct tree *t)
 			n = next;
 		}
 	}
-	free(old);
 	return 0;
 }
 
@@ -219,11 +215,9 @@ uint32_t tree_inode_new(struct tree *t, uint16_t mode, struct err *e)
 	if (i)
 		t->free_inode = tree_inode(t, i)->chain;
 	else
-		i = pool_new(&t->inodes);
-	if (!i) {
-		no_memory(e);
+		i = pool_new(t, &t->inodes, e);
+	if (!i)
 		return 0;
-	}
 	*tree_inode(t, i) = (struct inode){ .mode = mode };
 	return i;
 }
@@ -244,16 +238,12 @@ static uint32_t node_new(struct tree *t, struct err *e)
 {
 	uint32_t n = t->free_node;
 
-	if (4 * (t->nnodes + 1) > 3 * t->table_size && table_grow(t) < 0) {
-		no_memory(e);
+	if (4 * (t->nnodes + 1) > 3 * t->table_size && table_grow(t, e) < 0)
 		return 0;
-	}
 	if (n)
 		t->free_node = tree_node(t, n)->chain;
 	else
-		n = pool_new(&t->nodes);
-	if (!n)
-		no_memory(e);
+		n = pool_new(t, &t->nodes, e);
 	return n;
 }
 
@@ -356,14 +346,18 @@ uint32_t tree_put(struct tree *t, uint32_t dir, struct str name, uint32_t inode,
 	return n;
 }
 
-int tree_init(struct tree *t, const struct limits *limits, struct err *e)
+int tree_init(struct tree *t, const struct limits *limits, int dir,
+	      struct err *e)
 {
 	uint32_t n, i;
 
 	*t = (struct tree){ .limits = limits,
 			    .nodes.size = sizeof(struct node),
 			    .inodes.size = sizeof(struct inode),
-			    .strings.size = 1 };
+			    .strings.size = 1,
+			    .spill = spill_new(dir) };
+	if (!t->spill)
+		return no_memory(e);
 	if (getrandom(t->key, sizeof(t->key), 0) != sizeof(t->key))
 		return err_sys(e, errno, "cannot get random bytes");
 	i = tree_inode_new(t, S_IFDIR | 0755, e);
@@ -377,8 +371,8 @@ int tree_init(struct tree *t, const struct limits *limits, struct err *e)
 
 void tree_free(struct tree *t)
 {
-	pool_free(&t->nodes);
-	pool_free(&t->inodes);
-	pool_free(&t->strings);
-	mem_free(&t->table);
+	mem_free(&t->nodes.pieces);
+	mem_free(&t->inodes.pieces);
+	mem_free(&t->strings.pieces);
+	spill_free(&t->spill);
 }

@@ -20,6 +20,7 @@
 
 struct err;
 struct limits;
+struct spill;
 
 #define TREE_NONE 0
 #define TREE_ROOT 1 /* the root's node, and its inode */
@@ -54,7 +55,7 @@ struct inode {
 
 /* Objects of one size in pieces that never move. */
 struct pool {
-	uint8_t **pieces; /* owned */
+	uint8_t **pieces; /* owned; the pieces are the spill's */
 	size_t size;	  /* of an object */
 	uint32_t used;	  /* objects, 0 included */
 	uint32_t npieces;
@@ -63,7 +64,8 @@ struct pool {
 struct tree {
 	struct pool nodes, inodes, strings; /* the last one of bytes */
 	uint32_t free_node, free_inode;
-	uint32_t *table; /* owned; heads of chains of nodes */
+	struct spill *spill; /* owned: memory of the pools and the table */
+	uint32_t *table;     /* heads of chains of nodes */
 	uint32_t table_size, nnodes;
 	uint64_t key[2];
 	const struct limits *limits;
@@ -75,8 +77,11 @@ struct tree {
 
 #define tree_auto __attribute__((cleanup(tree_free)))
 
-/* A tree with an empty root.  0 or -errno, @e filled. */
-int tree_init(struct tree *t, const struct limits *limits, struct err *e);
+/* A tree with an empty root.  What of it does not fit into memory goes to a
+ * file in the directory @dir (borrowed; -1: all of it fits).  0 or -errno, @e
+ * filled. */
+int tree_init(struct tree *t, const struct limits *limits, int dir,
+	      struct err *e);
 void tree_free(struct tree *t);
 
 struct node *tree_node(const struct tree *t, uint32_t n);

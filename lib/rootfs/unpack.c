@@ -21,10 +21,6 @@
 #include "base/fd.h"
 #include "base/io.h"
 
-/* What `zstd -d` takes without being asked twice: 128 MiB, which only --ultra
- * levels of large layers have; -19 has 8. */
-#define ZSTD_WINDOW_LOG_MAX 27
-
 static int no_memory(struct err *e)
 {
 	return err_sys(e, ENOMEM, "cannot unpack");
@@ -72,6 +68,12 @@ static int gzip_begin(struct unpack *u, struct err *e)
 	return 0;
 }
 
+/* libzstd takes limits that are powers of two. */
+static int window_log(const struct unpack *u)
+{
+	return 63 - __builtin_clzll(u->window | 1);
+}
+
 static int zstd_begin(struct unpack *u, struct err *e)
 {
 	if (!u->zstd)
@@ -79,8 +81,7 @@ static int zstd_begin(struct unpack *u, struct err *e)
 	if (!u->zstd)
 		return no_memory(e);
 	ZSTD_DCtx_reset(u->zstd, ZSTD_reset_session_only);
-	ZSTD_DCtx_setParameter(u->zstd, ZSTD_d_windowLogMax,
-			       ZSTD_WINDOW_LOG_MAX);
+	ZSTD_DCtx_setParameter(u->zstd, ZSTD_d_windowLogMax, window_log(u));
 	return 0;
 }
 
@@ -146,10 +147,13 @@ static ssize_t take_zstd(struct unpack *u, uint8_t *p, size_t n, struct err *e)
 	ZSTD_outBuffer out = { p, n, 0 };
 	size_t r = ZSTD_decompressStream(u->zstd, &out, &in);
 
-	if (ZSTD_getErrorCode(r) == ZSTD_error_frameParameter_windowTooLarge)
-		return err_set(e, EBADMSG,
-			       "zstd data needs a window of more than %d MiB",
-			       1 << (ZSTD_WINDOW_LOG_MAX - 20));
+	if (ZSTD_getErrorCode(r) == ZSTD_error_frameParameter_windowTooLarge) {
+		err_set(e, EFBIG,
+			"zstd data reaches back more than the %llu bytes "
+			"allowed",
+			1ULL << window_log(u));
+		return err_fix(e, "--max-window, which takes as much memory");
+	}
 	if (ZSTD_isError(r))
 		return err_set(e, EBADMSG, "damaged zstd data: %s",
 			       ZSTD_getErrorName(r));

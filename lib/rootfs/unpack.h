@@ -32,11 +32,13 @@ struct unpack {
 	uint64_t taken;		    /* bytes of the blob that were read */
 	struct inflate_state *gzip; /* owned */
 	struct ZSTD_DCtx_s *zstd;   /* owned */
+	uint64_t window; /* bytes that compressed data may reach back, at most
+			  * (limits.h); set by the caller */
 };
 
-#define UNPACK_INIT                  \
-	{                            \
-		.fd = -1, .in = NULL \
+#define UNPACK_INIT(bytes)                  \
+	{                                   \
+		.fd = -1, .window = (bytes) \
 	}
 #define unpack_auto __attribute__((cleanup(unpack_free)))
 

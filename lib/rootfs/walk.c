@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "rootfs/limits.h"
+#include "rootfs/spill.h"
 #include "rootfs/tree.h"
 
 /* As in the kernel's own walks. */
@@ -186,73 +187,135 @@ void tree_purge(struct tree *t, uint32_t top, bool inside)
 
 /* ---- order ------------------------------------------------------------- */
 
-struct sort {
+/* A name's place.  Most names of a directory differ within 8 bytes from where
+ * the first two do, so that few are looked at when it is sorted: of a million,
+ * most are not in memory. */
+struct place {
+	uint64_t key; /* those bytes, zeros behind the end */
 	uint32_t node;
-	struct str name;
+};
+
+/* What a directory is sorted with. */
+struct sorter {
+	struct tree *t;
+	struct place *v; /* the spill's */
+	size_t n, room;
 };
 
 /* As unsigned bytes, a shorter name before its continuation. */
-static int by_name(const void *a, const void *b)
+static int by_name(const void *a, const void *b, void *tree)
 {
-	const struct sort *x = a, *y = b;
-	size_t n = x->name.len < y->name.len ? x->name.len : y->name.len;
-	int r = memcmp(x->name.p, y->name.p, n);
+	const struct place *p = a, *q = b;
+	struct str x, y;
+	int r;
 
+	if (p->key != q->key)
+		return p->key < q->key ? -1 : 1;
+	x = tree_name(tree, p->node);
+	y = tree_name(tree, q->node);
+	r = memcmp(x.p, y.p, x.len < y.len ? x.len : y.len);
 	if (r)
 		return r;
-	return x->name.len < y->name.len ? -1 : x->name.len > y->name.len;
+	return x.len < y.len ? -1 : x.len > y.len;
 }
 
-static void relink(struct tree *t, struct inode *dir, const struct sort *v,
-		   size_t n)
+/* Room for twice as many; what there was before stays unused. */
+static int sorter_grow(struct sorter *s, struct err *e)
+{
+	size_t room = s->room ? 2 * s->room : 256;
+	void *v;
+	int r = spill_get(s->t->spill, room * sizeof(*s->v), &v, e);
+
+	if (r < 0)
+		return r;
+	if (s->n)
+		memcpy(v, s->v, s->n * sizeof(*s->v));
+	s->v = v;
+	s->room = room;
+	return 0;
+}
+
+static int gather(struct sorter *s, const struct inode *dir, struct err *e)
+{
+	uint32_t c;
+
+	s->n = 0;
+	for (c = dir->first; c; c = tree_node(s->t, c)->next) {
+		if (s->n == s->room && sorter_grow(s, e) < 0)
+			return -e->num;
+		s->v[s->n++].node = c;
+	}
+	return 0;
+}
+
+/* Bytes that all of the names begin with. */
+static size_t common(const struct sorter *s)
+{
+	char first[NAME_MAX];
+	struct str name = tree_name(s->t, s->v[0].node);
+	size_t len = name.len, i, k;
+
+	memcpy(first, name.p, len);
+	for (i = 1; i < s->n && len; i++) {
+		name = tree_name(s->t, s->v[i].node);
+		if (name.len < len)
+			len = name.len;
+		for (k = 0; k < len && name.p[k] == first[k]; k++)
+			;
+		len = k;
+	}
+	return len;
+}
+
+static uint64_t key_of(struct str name, size_t from)
+{
+	uint64_t key = 0;
+	size_t i;
+
+	for (i = from; i < from + sizeof(key); i++)
+		key = key << 8 | (i < name.len ? (uint8_t)name.p[i] : 0);
+	return key;
+}
+
+static void relink(const struct sorter *s, struct inode *dir)
 {
 	size_t i;
 
-	dir->first = v[0].node;
-	for (i = 0; i < n; i++) {
-		struct node *node = tree_node(t, v[i].node);
+	dir->first = s->v[0].node;
+	for (i = 0; i < s->n; i++) {
+		struct node *node = tree_node(s->t, s->v[i].node);
 
-		node->prev = i ? v[i - 1].node : 0;
-		node->next = i + 1 < n ? v[i + 1].node : 0;
+		node->prev = i ? s->v[i - 1].node : 0;
+		node->next = i + 1 < s->n ? s->v[i + 1].node : 0;
 	}
 }
 
-static int sort_dir(struct tree *t, struct inode *dir, struct sort **v,
-		    size_t *room)
+static int sort_dir(struct sorter *s, struct inode *dir, struct err *e)
 {
-	size_t n = 0;
-	uint32_t c;
+	size_t from, i;
 
-	for (c = dir->first; c; c = tree_node(t, c)->next) {
-		if (n == *room) {
-			size_t more = *room ? 2 * *room : 256;
-			struct sort *w = reallocarray(*v, more, sizeof(*w));
-
-			if (!w)
-				return -ENOMEM;
-			*v = w;
-			*room = more;
-		}
-		(*v)[n++] = (struct sort){ c, tree_name(t, c) };
-	}
-	if (n > 1) {
-		qsort(*v, n, sizeof(**v), by_name);
-		relink(t, dir, *v, n);
-	}
+	if (gather(s, dir, e) < 0)
+		return -e->num;
+	if (s->n < 2)
+		return 0;
+	from = common(s);
+	for (i = 0; i < s->n; i++)
+		s->v[i].key = key_of(tree_name(s->t, s->v[i].node), from);
+	qsort_r(s->v, s->n, sizeof(*s->v), by_name, s->t);
+	relink(s, dir);
 	return 0;
 }
 
 int tree_sort(struct tree *t, struct err *e)
 {
-	mem_auto struct sort *v = NULL;
-	size_t room = 0;
+	struct sorter s = { .t = t };
 	uint32_t n;
 
 	for (n = TREE_ROOT; n; n = tree_next(t, n)) {
 		struct inode *i = tree_of(t, n);
 
-		if (S_ISDIR(i->mode) && sort_dir(t, i, &v, &room) < 0)
-			return err_sys(e, ENOMEM, "cannot sort a directory");
+		if (S_ISDIR(i->mode) && sort_dir(&s, i, e) < 0)
+			return -e->num;
 	}
 	return 0;
 }

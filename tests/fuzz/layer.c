@@ -57,7 +57,7 @@ static void run(const struct layer v[2])
 	tree_auto struct tree t;
 	uint64_t image;
 
-	if (tree_init(&t, &limits, &e) < 0)
+	if (tree_init(&t, &limits, -1, &e) < 0)
 		abort();
 	if (apply_layers(&t, &s, v, 2, NULL, &stats, &e) < 0) {
 		/* A failure says why. */

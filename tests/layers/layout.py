@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 """OCI image layouts, written by hand so that they can be wrong.
 
-	layout.py OUT [-z gzip|zstd|none] TAR...
+	layout.py OUT [-z gzip|zstd|none] [--long LOG] TAR...
 
-makes the layout OUT with one image, tagged v1, of the layers given.
+makes the layout OUT with one image, tagged v1, of the layers given; with a
+window of 2^LOG bytes for zstd.
 """
 import argparse
 import gzip
@@ -80,9 +81,11 @@ def pack(data, how):
     return data
 
 
-def pack_file(path, out, how):
+def pack_file(path, out, how, log=None):
     cmd = {"gzip": ["gzip", "-6nc"], "zstd": ["zstd", "-qcT0"],
            "none": ["cat"]}[how]
+    if log:
+        cmd.append("--long=" + log)
     with open(path, "rb") as i, open(out, "wb") as o:
         subprocess.run(cmd, stdin=i, stdout=o, check=True)
 
@@ -90,6 +93,7 @@ def pack_file(path, out, how):
 def main():
     p = argparse.ArgumentParser(prog="layout.py")
     p.add_argument("-z", choices=MEDIA, default="gzip")
+    p.add_argument("--long")
     p.add_argument("out")
     p.add_argument("tars", nargs="+")
     args = p.parse_args()
@@ -97,7 +101,7 @@ def main():
     layers, diff_ids = [], []
     for tar in args.tars:
         tmp = args.out + "/layer"
-        pack_file(tar, tmp, args.z)
+        pack_file(tar, tmp, args.z, args.long)
         layers.append(layout.file_blob(tmp, MEDIA[args.z]))
         diff_ids.append(sha256_file(tar))
     config = {"Env": ["PATH=/usr/bin:/bin"], "Cmd": ["sh"]}

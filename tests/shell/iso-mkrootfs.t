@@ -276,6 +276,49 @@ run -f "$image"
 whole
 ok $? "and what another image's killed run left is swept"
 
+# ---- a million entries -------------------------------------------------------
+
+# peak PROGRAM...: its largest resident set, in KiB, goes to $tmp/peak
+peak() {
+	python3 -c 'import resource, subprocess, sys
+r = subprocess.call(sys.argv[2:])
+with open(sys.argv[1], "w") as f:
+    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=f)
+sys.exit(r)' "$tmp/peak" "$@"
+}
+
+new_root million
+"$layers/many.py" 1000000 >"$tmp/million.tar"
+"$layers/layout.py" "$tmp/million" "$tmp/million.tar" >/dev/null
+rm "$tmp/million.tar"
+try peak "$mkrootfs" -q --json "oci:$tmp/million:v1"
+is "$status" 0 "an image of a million entries"
+is "$(jq .unpacked.entries "$out")" 1000000 "has them all"
+[ "$(cat "$tmp/peak")" -lt 65536 ]
+ok $? "and takes less than 64 MiB of memory: $(cat "$tmp/peak") KiB"
+# Every file and directory, the root, and the directories that none speaks of.
+is "$(dump.erofs "$(jq -r .path "$out")" | sed -n 's/.*inode count: *//p')" \
+	$((1000000 + 1 + 1 + 500)) "and the file system has them"
+fsck.erofs "$(jq -r .path "$out")" >/dev/null 2>"$err"
+ok $? "fsck.erofs reads all of it"
+whole
+ok $? "nothing is left beside it"
+
+rm -rf "$tmp/million"
+
+# ---- zstd that reaches far back ----------------------------------------------
+
+new_root window
+head -c 48M /dev/urandom >"$tmp/data"
+cat "$tmp/data" "$tmp/data" >"$tmp/twice"
+tar -C "$tmp" -cf "$tmp/far.tar" twice
+"$layers/layout.py" -z zstd --long 26 "$tmp/far" "$tmp/far.tar" >/dev/null
+refuses 1 "33554432 bytes allowed" "a window of 64 MiB" \
+	"$mkrootfs" -q "oci:$tmp/far:v1"
+run --max-window 64M "oci:$tmp/far:v1"
+is "$status" 0 "is taken when it is allowed"
+rm -rf "$tmp/far" "$tmp/far.tar" "$tmp/data" "$tmp/twice"
+
 # ---- not enough room ---------------------------------------------------------
 
 mount -t tmpfs -o size=120m none "$tmp/mnt"

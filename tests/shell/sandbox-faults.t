@@ -65,20 +65,27 @@ lives() { is "$(iso-exec keep echo alive 2>&1)" alive "$1"; }
 
 # ---- killed while it starts --------------------------------------------------
 
-# killed_monitor NAME OPTION...: at moments of iso-boot.
+# killed_monitor NAME OPTION...: at moments of iso-boot, between those that were
+# too early and those that were too late, which a loaded machine moves.
 killed_monitor() {
-	local name=$1 n hit=0 tried=0 said='' boot pid
+	local name=$1 n hit=0 tried=0 said='' boot pid at low=$made high=$ready
 	shift
 	bad=''
 	n=$(count 3 25 25)
-	while [ "$hit" -lt "$n" ] && [ "$tried" -lt $((5 * n)) ]; do
+	while [ "$hit" -lt "$n" ] && [ "$tried" -lt $((10 * n)) ]; do
 		tried=$((tried + 1))
+		[ "$low" -lt "$high" ] || { low=0 high=$((2 * ready)); }
+		at=$((low + RANDOM % (high - low)))
 		iso-boot -q "$@" -m 128M "$image" >"$out" 2>"$err" &
 		boot=$!
-		moment $((made + RANDOM % (ready - made)))
-		# Not yet, or not its child any more: another time.
-		pid=$(pgrep -P $boot -x iso-vmm) &&
+		moment "$at"
+		if pid=$(pgrep -P $boot -x iso-vmm); then
 			kill -KILL "$pid" 2>/dev/null && hit=$((hit + 1))
+		elif kill -0 $boot 2>/dev/null; then
+			low=$((at + 1))
+		else
+			high=$at
+		fi
 		wait $boot
 		status=$?
 		said+=$(sed 's/run[0-9a-f]\{16\}/ID/g; s/;.*//' "$err")$'\n'

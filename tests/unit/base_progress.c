@@ -58,10 +58,10 @@ static void lines(struct pipe_end *t)
 	progress_update(&p, 1 << 20);
 	is_str(written(t), "", "none before five seconds");
 	later(&p, CLOCK_MS(100));
-	progress_update(&p, 5 << 20);
+	progress_update(&p, 6 << 20);
 	got = written(t);
-	has_str(got, "iso-x: reading: 5.0 MiB of 10.0 MiB, ", "then one");
-	has_str(got, "1.0 MiB/s, 5 s left\n", "with rate and time left");
+	has_str(got, "iso-x: reading: 6.0 MiB of 10.0 MiB, ", "then one");
+	has_str(got, "1.2 MiB/s, 3 s left\n", "with rate and time left");
 	progress_update(&p, 6 << 20);
 	is_str(written(t), "", "and not another at once");
 	progress_end(&p, true);

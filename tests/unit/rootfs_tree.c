@@ -22,7 +22,7 @@ static void begin(void)
 {
 	struct err e = ERR_INIT;
 
-	if (tree_init(&t, &limits, &e) < 0)
+	if (tree_init(&t, &limits, -1, &e) < 0)
 		bail("%s", e.text);
 	t.gone = count_gone;
 	t.layer = 1;
