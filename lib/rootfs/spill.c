@@ -20,8 +20,8 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -35,7 +35,7 @@
 /* Anonymous: what the tree of an image of 40,000 entries takes. */
 #define IN_MEMORY ((size_t)4 << 20)
 /* Pages of the process above which the file's are let go of. */
-#define RESIDENT_MAX (((size_t)50 << 20) / 4096)
+#define RESIDENT_MAX (((size_t)46 << 20) / 4096)
 /* Places touched between two looks.  The kernel maps 64 KiB around each, so
  * that they make at most 6 MiB. */
 #define TICKS 96
@@ -164,14 +164,11 @@ static bool too_large(const struct spill *s)
 {
 	char text[64];
 	ssize_t n = pread(s->statm, text, sizeof(text) - 1, 0);
-	unsigned long size, resident;
+	const char *resident; /* the second number: proc(5) */
 
-	if (n <= 0)
-		return true;
-	text[n] = '\0';
-	if (sscanf(text, "%lu %lu", &size, &resident) != 2)
-		return true;
-	return resident > RESIDENT_MAX;
+	text[n > 0 ? n : 0] = '\0';
+	resident = strchr(text, ' ');
+	return !resident || strtoul(resident, NULL, 10) > RESIDENT_MAX;
 }
 
 void spill_tick(struct spill *s)

@@ -125,20 +125,6 @@ static void test_huge(int dir)
 	spill_free(&s);
 }
 
-static unsigned int files(const char *path)
-{
-	char cmd[512];
-	FILE *f;
-	unsigned int n = 0;
-
-	snprintf(cmd, sizeof(cmd), "ls -A '%s' | wc -l", path);
-	f = popen(cmd, "r");
-	if (!f || fscanf(f, "%u", &n) != 1)
-		bail("cannot list %s", path);
-	pclose(f);
-	return n;
-}
-
 int main(void)
 {
 	char path[] = "/tmp/spill.XXXXXX";
@@ -153,8 +139,7 @@ int main(void)
 #endif
 	test_full(dir);
 	test_huge(dir);
-	is_int(files(path), 0, "no file of it has a name");
-	rmdir(path);
+	ok(rmdir(path) == 0, "no file of it has a name");
 	/* Without a directory all of it is memory. */
 	test_kept(-1);
 	test_huge(-1);
