@@ -117,6 +117,7 @@ int env_make(struct env *env, const struct wire_request *x, uid_t uid, bool tty,
 	const struct wire_request *image = setup_last();
 	size_t i, n = image ? image->envc : 0;
 
+	env->n = 0;
 	env->v = calloc(n + x->envc + ENV_OWN_MAX + 1, sizeof(*env->v));
 	if (!env->v)
 		return err_sys(e, ENOMEM, "environment of %zu", n + x->envc);

@@ -258,7 +258,8 @@ static int put_at(const char *path, const struct file_job *j, struct err *e)
 	file_hold_term(true);
 	signal(SIGTERM, on_term);
 	fd = open_beside(path, tmp, e);
-	unfinished = tmp;
+	if (fd >= 0)
+		unfinished = tmp;
 	file_hold_term(false);
 	if (fd < 0)
 		return fd;

@@ -112,10 +112,11 @@ static const char *directory(const struct wire_request *x)
 
 /* Start @spec, as somebody else in two steps: see as.h.  *@fail becomes the
  * descriptor for as_failed(), or stays as it is. */
-static int spawn_as(struct proc *p, struct proc_spec *spec, int *fail,
+static int spawn_as(struct proc *p, const struct proc_spec *spec, int *fail,
 		    struct err *e)
 {
 	as_auto struct as as = { .argv = NULL };
+	struct proc_spec first = *spec;
 	int pipe[2], r;
 
 	if (!spec->cred || spec->cred->uid == 0 || geteuid() != 0)
@@ -125,12 +126,12 @@ static int spawn_as(struct proc *p, struct proc_spec *spec, int *fail,
 		return r;
 	if (pipe2(pipe, O_CLOEXEC | O_NONBLOCK) < 0)
 		return err_sys(e, errno, "cannot make a pipe");
-	spec->argv = as.argv;
-	spec->cred = NULL;
-	spec->cwd = NULL;
-	spec->keep = &pipe[1];
-	spec->nkeep = 1;
-	r = proc_spawn(p, spec, e);
+	first.argv = as.argv;
+	first.cred = NULL;
+	first.cwd = NULL;
+	first.keep = &pipe[1];
+	first.nkeep = 1;
+	r = proc_spawn(p, &first, e);
 	close(pipe[1]);
 	if (r == 0 && fail)
 		*fail = pipe[0];

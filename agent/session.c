@@ -211,7 +211,7 @@ static struct session *begin(const struct wire_request *x, struct err *e)
 		.report = WATCH_INIT(&agent_loop, report_ready),
 		.run = { .in_hold = -1, .go = -1 },
 	};
-	strcpy(t->name, x->session);
+	snprintf(t->name, sizeof(t->name), "%s", x->session);
 	if (scrollback_init(&t->scroll) < 0)
 		r = err_sys(e, ENOMEM, "cannot start session %s", t->name);
 	else

@@ -38,7 +38,7 @@ static void fail(void)
 
 static bool has(const struct buf *b, const char *marker)
 {
-	return memmem(b->data, b->len, marker, strlen(marker)) != NULL;
+	return b->len && memmem(b->data, b->len, marker, strlen(marker));
 }
 
 /* Until there is something to read.  A process that has ended may have written

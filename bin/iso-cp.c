@@ -40,7 +40,7 @@ static bool split(const char *word, char **sandbox, const char **path)
 	return *sandbox;
 }
 
-static int copy(struct copy_spec *s, const char *sandbox, bool in)
+static int copy(struct copy_spec s, const char *sandbox, bool in)
 {
 	rundir_auto struct rundir d = RUNDIR_INIT;
 	box_auto struct box b = BOX_INIT;
@@ -49,16 +49,16 @@ static int copy(struct copy_spec *s, const char *sandbox, bool in)
 
 	if (r == 0)
 		r = rundir_find(&d, sandbox, &b, &e);
-	s->box = &b;
+	s.box = &b;
 	if (r == 0)
-		r = in ? copy_in(s, &e) : copy_out(s, &e);
+		r = in ? copy_in(&s, &e) : copy_out(&s, &e);
 	if (r == -ECONNRESET && b.dir >= 0)
 		box_explain_loss(&b, clock_now() + CLOCK_S(10), &e);
 	if (r < 0)
 		return tool_fail(&e);
-	if (s->left_out && !quiet)
+	if (s.left_out && !quiet)
 		tool_say("left out %llu devices, FIFOs or sockets",
-			 (unsigned long long)s->left_out);
+			 (unsigned long long)s.left_out);
 	return EXIT_DONE;
 }
 
@@ -81,7 +81,7 @@ static int run(int argc, const char *const *argv)
 	if (!*s.there)
 		return wrong("no path behind the colon", &e);
 	s.here = argv[in ? 0 : 1];
-	return copy(&s, in ? to : from, in);
+	return copy(s, in ? to : from, in);
 }
 
 static const struct opt options[] = {

@@ -290,7 +290,8 @@ static int add_box(struct rows *l, const struct rundir *d, const struct box *b)
 
 	if (r && l->n == l->room) {
 		size_t room = l->room ? 2 * l->room : 32;
-		void *v = reallocarray((void *)l->v, room, sizeof(*l->v));
+		void *v =
+			reallocarray((void *)l->v, room, sizeof(struct row *));
 
 		if (!v) {
 			free(r);
@@ -348,7 +349,7 @@ static int collect(struct rows *l, const struct rundir *d, int argc,
 	if (argc == 0)
 		r = rundir_each(d, true, add_each, l, e);
 	if (l->n)
-		qsort((void *)l->v, l->n, sizeof(*l->v), by_age);
+		qsort((void *)l->v, l->n, sizeof(struct row *), by_age);
 	return r;
 }
 

@@ -266,8 +266,9 @@ static int run_rollback(int argc, const char *const *argv)
 	int r = find(argv[1], &d, &b, &e);
 
 	(void)argc;
-	if (r == 0)
-		r = restore_rollback(&s, argv[0], &b, &t, &e);
+	if (r < 0)
+		return tool_fail(&e);
+	r = restore_rollback(&s, argv[0], &b, &t, &e);
 	/* Who was asked about the snapshot has said what is wrong with it. */
 	if (r == -EREMOTEIO)
 		return EXIT_FAILED;
@@ -361,10 +362,10 @@ static int run(int argc, const char *const *argv)
 	return tool_done(v->run(argc, argv));
 }
 
-#define FLAG(word, key, what, text)                              \
-	{                                                        \
-		.name = word, .letter = (key), .kind = OPT_FLAG, \
-		.out = &(what), .help = text                     \
+#define FLAG(word, key, what, text)                                \
+	{                                                          \
+		.name = (word), .letter = (key), .kind = OPT_FLAG, \
+		.out = &(what), .help = (text)                     \
 	}
 
 static const struct opt options[] = {

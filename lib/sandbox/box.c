@@ -91,8 +91,10 @@ static void member(struct str s, const char *key, char *out, size_t size)
 		for (i = 0; i < s.len && s.p[i] != '"' && n + 1 < size; i++) {
 			if (s.p[i] == '\\' && i + 1 < s.len)
 				i++;
-			out[n++] = s.p[i] >= ' ' && s.p[i] <= '~' ? s.p[i] :
-								    '?';
+			out[n] = s.p[i];
+			if (out[n] < ' ' || out[n] > '~')
+				out[n] = '?';
+			n++;
 		}
 	}
 	out[n] = '\0';

@@ -90,6 +90,23 @@ struct there {
 	unsigned int mode;
 };
 
+/* The front of a record, "d 755 ...", of which no more is of use here. */
+static int read_record(struct there *t, struct str s, struct err *e)
+{
+	struct str type = str_cut(&s, ' ');
+	struct str mode = str_cut(&s, ' ');
+	unsigned int v = 0;
+	size_t i;
+
+	for (i = 0; i < mode.len && mode.p[i] >= '0' && mode.p[i] <= '7'; i++)
+		v = v << 3 | (unsigned int)(mode.p[i] - '0');
+	/* 07777 has four digits. */
+	if (type.len != 1 || i == 0 || i > 4 || i != mode.len)
+		return err_set(e, EPROTO, "the guest's answer makes no sense");
+	*t = (struct there){ .type = type.p[0], .mode = v };
+	return 0;
+}
+
 /* What a path of the guest leads to, links followed. */
 static int look(const struct copy_spec *c, struct there *t, struct err *e)
 {
@@ -113,9 +130,7 @@ static int look(const struct copy_spec *c, struct there *t, struct err *e)
 	r = ask_end(a, e);
 	if (r == -ENOENT)
 		return 0;
-	if (r == 0 && sscanf(record, "%c %o", &t->type, &t->mode) != 2)
-		r = err_set(e, EPROTO, "the guest's answer makes no sense");
-	return r;
+	return r < 0 ? r : read_record(t, str_of(record), e);
 }
 
 /* The last component of a path, without slashes at its end; "" when it has

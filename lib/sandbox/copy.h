@@ -28,7 +28,7 @@ struct copy_spec {
  * file, whole or not at all; into a directory it is copied under its own name,
  * and so is a directory; a directory that goes where nothing is takes that
  * name.  0 or -errno, @e filled. */
-int copy_in(struct copy_spec *s, struct err *e);
-int copy_out(struct copy_spec *s, struct err *e);
+int copy_in(struct copy_spec *c, struct err *e);
+int copy_out(struct copy_spec *c, struct err *e);
 
 #endif

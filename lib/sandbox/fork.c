@@ -112,10 +112,10 @@ static int prepare_files(const struct family *f, struct copy *c, struct err *e)
 			       e);
 	if (r == 0)
 		r = open_cgroup(f, c, e);
-	if (r == 0 && pipe2(pipe, O_CLOEXEC) < 0)
-		r = err_sys(e, errno, "cannot make a pipe");
 	if (r < 0)
 		return r;
+	if (pipe2(pipe, O_CLOEXEC) < 0)
+		return err_sys(e, errno, "cannot make a pipe");
 	c->result = pipe[0];
 	c->fd[VM_CLONE_RESULT] = pipe[1];
 	return 0;

@@ -33,7 +33,7 @@ int id_random_hex(char *hex, size_t n, struct err *e)
 
 int id_make(char id[static ID_SIZE], struct err *e)
 {
-	memcpy(id, HEAD, strlen(HEAD));
+	memcpy(id, HEAD, sizeof(HEAD));
 	return id_random_hex(id + strlen(HEAD), 8, e);
 }
 

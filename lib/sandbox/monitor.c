@@ -206,7 +206,7 @@ int monitor_start(struct proc *p, const struct start_spec *s,
 		  const struct rundir *d, const struct box *b, int cgroup,
 		  struct err *e)
 {
-	char text[WORDS_ROOM];
+	char text[WORDS_ROOM] = "";
 	int pipe[2], r;
 
 	if (pipe2(pipe, O_CLOEXEC) < 0)
@@ -254,8 +254,11 @@ static void tail(const struct box *b, const char *file, int lines, char *out,
 			out[n++] = '|';
 			c = ' ';
 		}
-		if (c != '\r')
-			out[n++] = c >= ' ' && c <= '~' ? c : ' ';
+		if (c == '\r')
+			continue;
+		if (c < ' ' || c > '~')
+			c = ' ';
+		out[n++] = c;
 	}
 	out[n] = '\0';
 }

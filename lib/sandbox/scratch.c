@@ -33,12 +33,12 @@
 /* To be raised with every change of what mke2fs is told. */
 #define FORMAT 1
 #define UUID "69736f6b-6974-4000-8000-736372617463"
-#define FEATURES                                                         \
-	"none,ext_attr,dir_index,filetype,extent,flex_bg,sparse_super2," \
-	"large_file,huge_file,uninit_bg,dir_nlink,extra_isize"
-#define EXTENDED                                                             \
-	"nodiscard,assume_storage_prezeroed=1,num_backup_sb=0,root_owner=0:" \
-	"0,hash_seed=" UUID
+#define FEATURES                                                          \
+	("none,ext_attr,dir_index,filetype,extent,flex_bg,sparse_super2," \
+	 "large_file,huge_file,uninit_bg,dir_nlink,extra_isize")
+#define EXTENDED                                                              \
+	("nodiscard,assume_storage_prezeroed=1,num_backup_sb=0,root_owner=0:" \
+	 "0,hash_seed=" UUID)
 #define MKE2FS "/sbin/mke2fs" /* not in an ordinary user's PATH */
 
 static int run_mke2fs(const char *path, struct err *e)

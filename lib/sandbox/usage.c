@@ -61,15 +61,18 @@ static uint64_t status_kib(struct str text, const char *key)
 static uint64_t stat_cpu_us(const char *text)
 {
 	const char *at = strrchr(text, ')');
-	unsigned long long user = 0, sys = 0;
-	long hz = sysconf(_SC_CLK_TCK);
+	struct str rest = str_of(at ? at : "");
+	uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK);
+	uint64_t user, sys;
+	int i;
 
-	if (!at || sscanf(at + 1,
-			  " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u "
-			  "%llu %llu",
-			  &user, &sys) != 2)
+	/* The bracket ends field 2. */
+	for (i = 2; i < 14; i++)
+		str_cut(&rest, ' ');
+	if (str_u64(str_cut(&rest, ' '), 0, UINT64_MAX, &user, "", NULL) < 0 ||
+	    str_u64(str_cut(&rest, ' '), 0, UINT64_MAX, &sys, "", NULL) < 0)
 		return 0;
-	return (user + sys) * 1000000 / (unsigned long long)hz;
+	return (user + sys) * 1000000 / hz;
 }
 
 static void count_by_proc(struct usage *u)
@@ -174,10 +177,10 @@ const char *usage_time(uint64_t s, char text[static 24])
 	return text;
 }
 
-const char *usage_size(uint64_t n, char text[static 24])
+const char *usage_size(uint64_t bytes, char text[static 24])
 {
 	static const char units[] = "BKMGTPE";
-	double v = (double)n;
+	double v = (double)bytes;
 	size_t i = 0;
 
 	while (v >= 1024 && units[i + 1]) {

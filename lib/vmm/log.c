@@ -67,7 +67,7 @@ static void write_line(struct vmm_log *l, const char *fmt, va_list ap)
 /* With room for the line that says so, and for the last one. */
 static bool is_full(const struct vmm_log *l)
 {
-	return l->written > LOG_MAX - 3 * LOG_LINE;
+	return l->written > LOG_MAX - 3UL * LOG_LINE;
 }
 
 void vmm_log(struct vmm_log *l, const char *fmt, ...)

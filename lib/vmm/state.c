@@ -224,6 +224,7 @@ void state_begin(struct state_io *io, const char *name, uint32_t version)
 		return;
 	}
 	memset(h, 0, SECTION_HEADER);
+	/* NOLINTNEXTLINE(bugprone-not-null-terminated-result) NULs follow */
 	memcpy(h, name, strlen(name));
 	set32(h + STATE_NAME, version);
 }

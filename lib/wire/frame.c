@@ -242,8 +242,11 @@ void wire_get_error(const struct wire_frame *f, struct err *why)
 
 	if (n > sizeof(text))
 		n = sizeof(text);
-	for (i = 0; i < n; i++)
-		text[i] = f->data[4 + i] ? (char)f->data[4 + i] : '?';
+	memcpy(text, f->data + 4, n);
+	for (i = 0; i < n; i++) {
+		if (!text[i])
+			text[i] = '?';
+	}
 	/* What claims to be no error is one of the agent's. */
 	if (num == 0 || num > 4095)
 		num = EPROTO;

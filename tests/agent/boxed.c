@@ -113,10 +113,10 @@ int ioctl(int fd, unsigned long request, ...)
 	return (int)syscall(SYS_ioctl, fd, request, arg);
 }
 
-int clock_settime(clockid_t id, const struct timespec *t)
+int clock_settime(clockid_t id, const struct timespec *tp)
 {
 	(void)id;
-	(void)t;
+	(void)tp;
 	return play("clock");
 }
 
@@ -136,9 +136,9 @@ static struct sockaddr_un in_its_place(const char *name)
 	return sa;
 }
 
-int socket(int family, int type, int protocol)
+int socket(int domain, int type, int protocol)
 {
-	return (int)syscall(SYS_socket, family == AF_VSOCK ? AF_UNIX : family,
+	return (int)syscall(SYS_socket, domain == AF_VSOCK ? AF_UNIX : domain,
 			    type, protocol);
 }
 

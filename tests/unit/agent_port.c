@@ -11,7 +11,7 @@
 
 #define BIG (5U << 20)
 
-/* A socket that listens at 127.0.0.1, or ::1, and its port. */
+/* A socket that listens at 127.0.0.1, or ::1, and its port; -1 and 0: none. */
 static int listen_at(int family, uint32_t *port)
 {
 	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6,
@@ -26,6 +26,7 @@ static int listen_at(int family, uint32_t *port)
 	if (fd < 0 || bind(fd, sa, n) < 0 || listen(fd, 8) < 0 ||
 	    getsockname(fd, sa, &n) < 0) {
 		fd_close(&fd);
+		*port = 0;
 		return -1;
 	}
 	*port = ntohs(family == AF_INET ? v4.sin_port : v6.sin6_port);

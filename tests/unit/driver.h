@@ -441,6 +441,7 @@ static inline int driver_used(struct driver *d, unsigned i, uint32_t *len)
 
 	if (idx == q->seen)
 		return -1;
+	driver_must(q->num, "no such queue");
 	id = q->used->ring[q->seen % q->num].id;
 	if (len)
 		*len = q->used->ring[q->seen % q->num].len;

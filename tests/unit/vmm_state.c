@@ -153,6 +153,18 @@ static void others(void)
 
 /* ---- a device ------------------------------------------------------------ */
 
+/* By members: what is between them may be anything. */
+static bool same_state(const struct virtio_state *a,
+		       const struct virtio_state *b)
+{
+	return a->status == b->status &&
+	       a->device_features_sel == b->device_features_sel &&
+	       a->driver_features_sel == b->driver_features_sel &&
+	       a->features == b->features && a->queue_sel == b->queue_sel &&
+	       a->interrupt == b->interrupt &&
+	       a->config_generation == b->config_generation;
+}
+
 static void balloon(void)
 {
 	struct driver d = { 0 };
@@ -180,7 +192,7 @@ static void balloon(void)
 	state_load(&io, buf, io.at);
 	balloon_state_io(&b, &io);
 	is_int(state_done(&io, &e), 0, "and loaded as another");
-	is_int(memcmp(&a.v.s, &b.v.s, sizeof(a.v.s)), 0, "in the same state");
+	ok(same_state(&a.v.s, &b.v.s), "in the same state");
 	is_int(memcmp(a.v.config, b.v.config, 8), 0, "that says the same");
 	d.v = &b.v;
 	driver_add(&d, 0, (struct driver_buf[]){ { pages, 4, false } }, 1);
