@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "agent/boot_internal.h"
+#include "agent/server.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/fd.h"
@@ -139,16 +140,37 @@ static int run_setup(struct err *e)
 	return r;
 }
 
-/* A VM that nobody runs, for as long as this machine is up.  KVM switches
- * hardware virtualization on for the first VM and off after the last; done over
- * and over under QEMU's emulation, that hangs this machine sooner or later. */
-static void hold_vm(void)
+/* ---- what is held ----
+ *
+ * What the kernel does for the first of a kind and undoes after the last one, and
+ * QEMU's emulation does not survive for ever, is done now and never undone.  Most
+ * of it is that the kernel patches its own code (static keys), while other
+ * processors run it: now and then one of them still meets the breakpoint that
+ * stood there for a moment, when nobody knows of it any more, and that is a
+ * panic.  cgroup_hold_bandwidth() is for the scheduler's. */
+
+static void hold_vcpu(int dev, bool irqchip)
+{
+	int vm = ioctl(dev, KVM_CREATE_VM, 0UL);
+
+	if (vm >= 0 && irqchip)
+		(void)ioctl(vm, KVM_CREATE_IRQCHIP, 0UL);
+	if (vm >= 0)
+		(void)ioctl(vm, KVM_CREATE_VCPU, 0UL);
+}
+
+/* VMs that nobody runs.  For the first one KVM switches hardware virtualization
+ * on, and off after the last, which hangs this machine sooner or later; and it
+ * patches itself for the first vCPU that has no local APIC, and for the first
+ * that has not enabled it. */
+static void hold_vms(void)
 {
 	int dev = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
 	if (dev < 0)
 		return;
-	(void)ioctl(dev, KVM_CREATE_VM, 0UL);
+	hold_vcpu(dev, true);
+	hold_vcpu(dev, false);
 	close(dev);
 }
 
@@ -170,6 +192,7 @@ int boot_host_root(struct err *e)
 		return r;
 	/* Whoever may run commands here may use them with KVM. */
 	chmod("/dev/kvm", 0666);
-	hold_vm();
+	hold_vms();
+	cgroup_hold_bandwidth();
 	return 0;
 }

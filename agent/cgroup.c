@@ -99,6 +99,16 @@ void cgroup_confine(void)
 		root = fd_steal(&user);
 }
 
+void cgroup_hold_bandwidth(void)
+{
+	fd_auto int top = open(CGROUP_ROOT, O_DIRECTORY | O_CLOEXEC);
+
+	if (top < 0 || put(top, "cgroup.subtree_control", "+cpu") < 0 ||
+	    mkdirat(top, "held", 0755) < 0)
+		return;
+	put(top, "held/cpu.max", "100000 100000");
+}
+
 int cgroup_freeze(struct err *e)
 {
 	fd_auto int events = -1;

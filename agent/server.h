@@ -253,6 +253,10 @@ void cgroup_init(void);
  * leaves some memory to the rest of the machine. */
 void cgroup_confine(void);
 
+/* In the emulated host: a cgroup with a limit of processor time, "held", and
+ * nothing in it, for as long as the machine is up (boot_host.c says why). */
+void cgroup_hold_bandwidth(void);
+
 /* Begin to freeze all commands.  A descriptor that has EPOLLPRI when there is
  * news of how they are, or -errno with @e filled. */
 int cgroup_freeze(struct err *e);

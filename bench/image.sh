@@ -3,9 +3,11 @@
 #
 # Sourced: a small image to measure with.
 
-# make_image DIRECTORY: busybox's, pulled; prints its name.
+# make_image DIRECTORY: busybox's, pulled; prints its name.  For a subshell, which
+# ends where it fails.
 make_image() {
 	local a dir=$1
+	set -e
 	mkdir -p "$dir/root/bin"
 	cp /bin/busybox "$dir/root/bin"
 	for a in $(/bin/busybox --list); do
