@@ -107,13 +107,13 @@ kill_monitor() {
 
 # What the sandbox may be, as iso-ps says.
 allowed() {
-	case $verb:$status in
+	case $verb:$ended in
 	hibernate:0 | resume:1) may=sleeping ;;
 	hibernate:137 | resume:137) may='running sleeping' ;;
 	*) may=running ;;
 	esac
 	# Its own one; or the new one, when that was its own already.
-	case $hit:$victim:$verb:$status in
+	case $hit:$victim:$verb:$ended in
 	1:monitor:hibernate:0) ;;
 	1:monitor:* | 1:made:resume:0 | 1:made:rollback:0) may+=' dead' ;;
 	esac
@@ -124,11 +124,11 @@ taken_back() {
 	local own
 	ask "$box" "${said_n[$box]}" || return
 	read -r _ _ _ _ _ _ _ own <<<"$answer"
-	if [ "$own" != "${said_sum[$box]}" ] && [ "$status" -ne 1 ]; then
+	if [ "$own" != "${said_sum[$box]}" ] && [ "$ended" -ne 1 ]; then
 		inherit "$box" base
 		never_n[$box]=${said_n[before]}
 		never_sum[$box]=${said_sum[before]}
-	elif [ "$own" = "${said_sum[$box]}" ] && [ "$status" -eq 0 ]; then
+	elif [ "$own" = "${said_sum[$box]}" ] && [ "$ended" -eq 0 ]; then
 		blame box 'it has not been taken back'
 	fi
 }
@@ -141,7 +141,7 @@ look_at_box() {
 	allowed
 	[[ " $may " == *" $state "* ]] ||
 		blame box "it is $state and not $may: $(cat "$err")"
-	echo "# $step $verb, $victim killed at $at ($hit): $status, $state"
+	echo "# $step $verb, $victim killed at $at ($hit): $ended, $state"
 	case $state in
 	running)
 		[ "$verb" != rollback ] || taken_back
@@ -170,11 +170,11 @@ again() {
 few() {
 	local all=0
 	[ "$verb" != "$2" ] || all=$3
-	case $status in
+	case $ended in
 	0) [ "$got" -eq "$all" ] ;;
 	137) [ "$got" -le "$all" ] ;;
 	*) [ "$got" -eq 0 ] ;;
-	esac || blame listed "$got $1 of $all, status $status"
+	esac || blame listed "$got $1 of $all, status $ended"
 }
 
 look_at_others() {
@@ -252,11 +252,12 @@ round() {
 	program) kill_program ;;
 	*) kill_monitor ;;
 	esac
-	case $hit:$status in
+	ended=$status # of that one; looking at what is left has its own
+	case $hit:$ended in
 	0:0 | 1:0 | 1:137) ;;
 	1:1) [ "$(grep -vc ': try: ' "$err")" -eq 1 ] ;;
 	*) false ;;
-	esac || blame said "$verb, $victim at $at: $status: $(cat "$err")"
+	esac || blame said "$verb, $victim at $at: $ended: $(cat "$err")"
 	look_at_box
 	look_at_others
 	look_at_snapshots
