@@ -30,7 +30,7 @@ struct limits {
 	 * The kernel's own limit is 64 KiB a value. */
 	uint64_t xattr;
 	/* Bytes of names, targets of links and extended attributes of all
-	 * entries: they are kept in memory.  A million names of the usual
+	 * entries, which are kept like those.  A million names of the usual
 	 * length have 16 MB. */
 	uint64_t names;
 	/* How far back compressed data may reach: the decoder keeps so much of

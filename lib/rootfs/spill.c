@@ -8,8 +8,8 @@
  * its pages stay in the page cache, which gives way to others.
  *
  * Rejected: the tree on the disk in a form of its own (a database, a second
- * pass over sorted runs).  Twenty lines here against a tenfold of that, and
- * the usual image, which fits, would pay as well.
+ * pass over sorted runs).  That would be another tree, and the usual image,
+ * which fits, would pay as well.
  *
  * Space in the file is allocated before it is mapped: a write to a hole that
  * the disk has no room for would be a SIGBUS.
@@ -28,14 +28,15 @@
 #include "base/err.h"
 #include "base/fd.h"
 
+#define PAGE ((size_t)4096) /* x86-64 has no other */
 #define CHUNK ((size_t)1 << 20)
 /* Of addresses for the file, so that all of it is let go of by one call; the
  * most entries that can be allowed (iso-mkrootfs(1)) take 11 GiB. */
 #define REACH ((size_t)16 << 30)
 /* Anonymous: what the tree of an image of 40,000 entries takes. */
 #define IN_MEMORY ((size_t)4 << 20)
-/* Pages of the process above which the file's are let go of. */
-#define RESIDENT_MAX (((size_t)46 << 20) / 4096)
+/* Bytes of the process above which the file's are let go of. */
+#define RESIDENT_MAX ((size_t)46 << 20)
 /* Places touched between two looks.  The kernel maps 64 KiB around each, so
  * that they make at most 6 MiB. */
 #define TICKS 96
@@ -53,10 +54,13 @@ struct spill {
 struct spill *spill_new(int dir)
 {
 	struct spill *s = calloc(1, sizeof(*s));
-	void *base = mmap(NULL, REACH, PROT_NONE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *base;
 
-	if (!s || base == MAP_FAILED) {
+	if (!s)
+		return NULL;
+	base = mmap(NULL, REACH, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (base == MAP_FAILED) {
 		free(s);
 		return NULL;
 	}
@@ -145,12 +149,11 @@ static int map_more(struct spill *s, size_t len, struct err *e)
 
 int spill_get(struct spill *s, size_t n, void **out, struct err *e)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	int r;
 
 	if (n > REACH)
 		return no_memory(e);
-	n = (n + page - 1) & ~(page - 1);
+	n = (n + PAGE - 1) & ~(PAGE - 1);
 	r = map_more(s, n, e);
 	if (r < 0)
 		return r;
@@ -159,8 +162,9 @@ int spill_get(struct spill *s, size_t n, void **out, struct err *e)
 	return 0;
 }
 
-/* Without /proc nobody can tell: then it is always too large. */
-static bool too_large(const struct spill *s)
+/* Whether the process is, with @more bytes.  Without /proc nobody can tell: then
+ * it always is. */
+static bool too_large(const struct spill *s, size_t more)
 {
 	char text[64];
 	ssize_t n = pread(s->statm, text, sizeof(text) - 1, 0);
@@ -168,12 +172,23 @@ static bool too_large(const struct spill *s)
 
 	text[n > 0 ? n : 0] = '\0';
 	resident = strchr(text, ' ');
-	return !resident || strtoul(resident, NULL, 10) > RESIDENT_MAX;
+	return !resident ||
+	       strtoul(resident, NULL, 10) * PAGE + more > RESIDENT_MAX;
+}
+
+static void let_go(const struct spill *s)
+{
+	madvise(s->base + IN_MEMORY, s->mapped - IN_MEMORY, MADV_DONTNEED);
 }
 
 void spill_tick(struct spill *s)
 {
-	if (s->fd >= 0 && ++s->ticks % TICKS == 0 && too_large(s))
-		madvise(s->base + IN_MEMORY, s->mapped - IN_MEMORY,
-			MADV_DONTNEED);
+	if (s->fd >= 0 && ++s->ticks % TICKS == 0 && too_large(s, 0))
+		let_go(s);
+}
+
+void spill_make_room(struct spill *s, size_t n)
+{
+	if (s->fd >= 0 && too_large(s, n))
+		let_go(s);
 }

@@ -25,4 +25,7 @@ int spill_get(struct spill *s, size_t n, void **out, struct err *e);
 /* To be called before anything in it is touched. */
 void spill_tick(struct spill *s);
 
+/* To be called before @n bytes of memory are touched at once. */
+void spill_make_room(struct spill *s, size_t n);
+
 #endif

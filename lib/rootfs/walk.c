@@ -195,6 +195,9 @@ struct place {
 	uint32_t node;
 };
 
+/* Entries of a directory that take more than half a MiB to be sorted. */
+#define SORT_LARGE 16384
+
 /* What a directory is sorted with. */
 struct sorter {
 	struct tree *t;
@@ -301,6 +304,9 @@ static int sort_dir(struct sorter *s, struct inode *dir, struct err *e)
 	from = common(s);
 	for (i = 0; i < s->n; i++)
 		s->v[i].key = key_of(tree_name(s->t, s->v[i].node), from);
+	/* All of it and, as qsort(3) merges, a copy. */
+	if (s->n > SORT_LARGE)
+		spill_make_room(s->t->spill, 2 * s->n * sizeof(*s->v));
 	qsort_r(s->v, s->n, sizeof(*s->v), by_name, s->t);
 	relink(s, dir);
 	return 0;
