@@ -63,14 +63,21 @@ each 'a=$(date +%s); t=$(iso-exec $0 -- date +%s); b=$(date +%s)
 is "$(cat "$out")" '' 'clocks are right'
 
 # What the process saw.
+whole() {
+	awk -v id="$1" 'NR == 1 { boot = $2 }
+		{ host_new = $1 == id; boot_new = $2 != boot }
+		!host_new && $1 != "one" || host_new && !boot_new ||
+		seen && !host_new { print "mixed: " $0 }
+		boot_new { seen = 1 }' "$2"
+}
 while read -r id; do
 	iso-exec "$id" -- cat /root/log >"$tmp/log.$id"
 	grep -c '^one ' "$tmp/log.$id" >>"$tmp/before"
 	grep "^$id " "$tmp/log.$id" >>"$tmp/after"
-	# Nothing between who it was and who it is: both at once, or neither.
-	awk -v id="$id" '$1 == id { new[$2] } $1 == "one" { old[$2] }
-		END { for (b in new) if (b in old) print "mixed" }' \
-		"$tmp/log.$id" >>"$tmp/mixed"
+	# Nothing between who it was and who it is.  A line takes more than one
+	# call, so one line may have been begun before and ended after: the host
+	# name, asked for first, of old, and all that follows of new.
+	whole "$id" "$tmp/log.$id" >>"$tmp/mixed"
 	[ "$(grep -c "^$id " "$tmp/log.$id")" -gt 0 ] || echo none >>"$tmp/mixed"
 done <"$tmp/ids"
 is "$(cat "$tmp/mixed")" '' 'no process saw a half-made identity'
