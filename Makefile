@@ -94,7 +94,8 @@ VMM = lib/vmm/kvm.c lib/vmm/cpuid.c lib/vmm/mem.c lib/vmm/vcpu.c lib/vmm/exit.c 
       lib/vmm/vm.c lib/vmm/ctl.c lib/vmm/log.c lib/vmm/boot.c lib/vmm/elf.c \
       lib/vmm/acpi.c lib/vmm/aml.c lib/vmm/serial.c lib/vmm/jail.c \
       lib/vmm/seccomp.c lib/vmm/state.c lib/vmm/kvm_state.c \
-      lib/vmm/vm_state.c lib/vmm/vm_clone.c lib/vmm/snap.c lib/base/loop.c $(VIRTIO)
+      lib/vmm/vm_state.c lib/vmm/vm_clone.c lib/vmm/snap.c \
+      lib/vmm/prefetch.c lib/base/loop.c $(VIRTIO)
 VIRTIO = lib/vmm/virtio/queue.c lib/vmm/virtio/mmio.c \
 	 lib/vmm/virtio/state.c lib/vmm/virtio/blk.c \
 	 lib/vmm/virtio/pmem.c lib/vmm/virtio/vsock.c \
@@ -122,7 +123,8 @@ NEEDS = lib/sandbox/needs.c lib/sandbox/needs_kernel.c lib/oci/digest.c \
 # Neither libcurl nor libarchive nor libcrypto: what has to be pulled or built
 # first is the work of programs that it runs.
 iso-boot_SRC = bin/iso-boot.c $(TOOL) $(RUNDIR) $(CONNECT) $(START) $(NEEDS) \
-	       $(RESTORE) lib/sandbox/golden.c
+	       $(RESTORE) lib/sandbox/golden.c \
+	       lib/sandbox/prefetch.c lib/vmm/prefetch.c
 SNAPSHOT = lib/sandbox/snapshot.c lib/sandbox/snapdir.c \
 	   lib/sandbox/snapshot_manifest.c lib/sandbox/snapshot_remove.c
 SNAPMAKE = lib/sandbox/snapshot_make.c lib/sandbox/snapshot_sum.c \

@@ -38,7 +38,7 @@
 /* What is opened for the VM. */
 struct files {
 	int kvm, kernel, initramfs, rootfs, scratch, console, ended, pid;
-	int vsock, control, state, memory_file;
+	int vsock, control, state, memory_file, prefetch;
 };
 
 static struct vm vm;
@@ -136,6 +136,8 @@ static int open_files(const struct vmmopt *c, struct files *f, struct err *e)
 		r = open_file(c->state, O_RDONLY, &f->state, e);
 	if (r == 0)
 		r = open_shared(c->memory_file, &f->memory_file, e);
+	if (r == 0)
+		r = open_file(c->prefetch, O_RDONLY, &f->prefetch, e);
 	if (r == 0)
 		r = open_shared(c->rootfs, &f->rootfs, e);
 	if (r == 0)
@@ -260,6 +262,7 @@ static int read_state(const struct files *f, struct vm_spec *s, struct err *e)
 	s->state = vm_state_buf;
 	s->state_len = (size_t)n;
 	s->memory_file = f->memory_file;
+	s->prefetch = f->prefetch;
 	return 0;
 }
 
@@ -270,6 +273,7 @@ static void forget_sources(struct files *f)
 	fd_close(&f->kernel);
 	fd_close(&f->initramfs);
 	fd_close(&f->state);
+	fd_close(&f->prefetch);
 }
 
 static int make(const struct vmmopt *c, struct files *f, struct err *e)
@@ -406,7 +410,7 @@ int main(int argc, char **argv)
 			    .ready = VMMOPT_NONE,
 			    .tap = VMMOPT_NONE,
 			    .cid = VSOCK_GUEST_CID_MIN };
-	struct files f = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 };
+	struct files f = { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1 };
 	struct err e = ERR_INIT;
 	int ready, r;
 

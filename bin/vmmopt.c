@@ -33,6 +33,7 @@ enum {
 	OPT_KVM,
 	OPT_STATE,
 	OPT_MEMORY_FILE,
+	OPT_PREFETCH,
 	OPT_NO_JAIL,
 };
 
@@ -58,6 +59,7 @@ static const struct option options[] = {
 	{ "kvm", NEEDS, NULL, OPT_KVM },
 	{ "state", NEEDS, NULL, OPT_STATE },
 	{ "memory-file", NEEDS, NULL, OPT_MEMORY_FILE },
+	{ "prefetch", NEEDS, NULL, OPT_PREFETCH },
 	{ "no-jail", no_argument, NULL, OPT_NO_JAIL },
 	{ NULL, 0, NULL, 0 },
 };
@@ -103,6 +105,7 @@ static int set(struct vmmopt *c, int opt, struct err *e)
 		[OPT_KVM] = &c->kvm,
 		[OPT_STATE] = &c->state,
 		[OPT_MEMORY_FILE] = &c->memory_file,
+		[OPT_PREFETCH] = &c->prefetch,
 	};
 
 	if (opt == OPT_ROOTFS_BLK)

@@ -18,7 +18,7 @@ struct err;
 /* Set to what is the default before it is read. */
 struct vmmopt {
 	const char *id, *dir, *kernel, *initramfs, *cmdline, *rootfs, *scratch;
-	const char *kvm, *state, *memory_file;
+	const char *kvm, *state, *memory_file, *prefetch;
 	bool rootfs_blk, no_jail;
 	uint64_t vcpus, memory, timeout, uid, ready, tap, cid;
 };

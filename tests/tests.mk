@@ -12,7 +12,7 @@ UNIT = base_err base_buf base_str base_io base_proc base_run base_sock base_opt 
        kvm_check kvm_tiny base_sha256 guest_bzimage guest_deb \
        guest_initramfs oci_ref oci_manifest oci_store oci_challenge oci_creds \
        rootfs_path rootfs_pax rootfs_space rootfs_spill rootfs_tree \
-       vmm_boot vmm_acpi vmm_serial vmm_mem vmm_queue vmm_queue_use \
+       vmm_boot vmm_acpi vmm_serial vmm_mem vmm_prefetch vmm_queue vmm_queue_use \
        vmm_mmio vmm_blk vmm_blk_flow vmm_pmem vmm_vsock vmm_vsock_flow vmm_state vmm_rng \
        vmm_balloon vmm_net vmm_log vmm_jail \
        vmm_jail_errors vmm_jail_cost vmm_filter vmm_seccomp agent_setup agent_file \
@@ -119,6 +119,7 @@ vmm_state_SRC = tests/unit/vmm_state.c lib/vmm/virtio/balloon.c $(DEVICE)
 vmm_vsock_SRC = tests/unit/vmm_vsock.c $(VSOCK) $(DEVICE)
 vmm_vsock_flow_SRC = tests/unit/vmm_vsock_flow.c $(VSOCK) $(DEVICE)
 vmm_mem_SRC = tests/unit/vmm_mem.c lib/vmm/mem.c lib/vmm/kvm.c $(BASE)
+vmm_prefetch_SRC = tests/unit/vmm_prefetch.c lib/vmm/prefetch.c $(BASE)
 vmm_queue_SRC = tests/unit/vmm_queue.c $(DEVICE)
 vmm_queue_use_SRC = tests/unit/vmm_queue_use.c $(DEVICE)
 vmm_mmio_SRC = tests/unit/vmm_mmio.c $(DEVICE)
@@ -201,7 +202,7 @@ bench-programs: $(BENCH:%=$(O)/bin/%) $(O)/bin/bench_peer \
 FUZZERS = bzimage frame request user numbers agent mux \
 	  oci_ref oci_json oci_challenge layer vmm_elf vmm_serial \
 	  vmm_mmio vmm_queue vmm_blk vmm_pmem vmm_vsock vmm_state \
-	  vmm_rng vmm_balloon vmm_net snapshot
+	  vmm_rng vmm_balloon vmm_net vmm_prefetch snapshot
 
 bzimage_FUZZ = tests/fuzz/bzimage.c lib/guest/bzimage.c lib/guest/raw.c $(BASE)
 bzimage_FUZZ_LIBS = -larchive
@@ -234,6 +235,7 @@ vmm_state_FUZZ = tests/fuzz/vmm_state.c lib/vmm/virtio/balloon.c \
 vmm_vsock_FUZZ = tests/fuzz/vmm_vsock.c $(VSOCK) $(DEVICE)
 snapshot_FUZZ = tests/fuzz/snapshot.c $(SNAPTEST)
 snapshot_FUZZ_LIBS = -ljansson -lcrypto
+vmm_prefetch_FUZZ = tests/fuzz/vmm_prefetch.c lib/vmm/prefetch.c $(BASE)
 vmm_rng_FUZZ = tests/fuzz/vmm_rng.c lib/vmm/virtio/rng.c $(DEVICE)
 vmm_balloon_FUZZ = tests/fuzz/vmm_balloon.c lib/vmm/virtio/balloon.c $(DEVICE)
 vmm_net_FUZZ = tests/fuzz/vmm_net.c lib/vmm/virtio/net.c $(DEVICE)

@@ -41,7 +41,7 @@ int capture_hibernate(const char *root, const struct box *b,
 struct restore {
 	struct snapshot snap;
 	json_t *config;
-	char *paths[SNAPSHOT_FILES];
+	char *paths[SNAPSHOT_FILES], *prefetch;
 	int lock; /* on the memory file */
 	struct start_source from;
 };

@@ -4,7 +4,9 @@
  *
  * One is made the way that a user would make it: a sandbox is booted, a command
  * is run in it, and it is captured, by the programs for that.  It destroys
- * itself if its maker is killed.
+ * itself if its maker is killed.  Then one is restored, runs a command that does
+ * nothing, and what of memory that has touched is noted beside the snapshot, so
+ * that all others can have it ready.
  *
  * The command is run so that what it reads is in memory when the next one wants
  * it.  What was free memory is filled with zeros after that, for zeros take no
@@ -25,12 +27,14 @@
 #include "base/fd.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "sandbox/capture.h"
 #include "sandbox/helper.h"
 #include "sandbox/id.h"
+#include "sandbox/prefetch.h"
 
 #define BUILDER_IDLE_S 120
 /* To be raised with every change of what is done to warm a machine. */
-#define FORMAT 1
+#define FORMAT 2
 
 /* What images are made for, asked for its version; and a shell. */
 #define WARM                                                                  \
@@ -244,6 +248,41 @@ static int make(const struct golden_spec *s, struct box *b,
 	return r < 0 ? r : capture(b, id, e);
 }
 
+static int try_one(const struct golden_spec *s, const struct restore *from,
+		   struct box *b, struct err *e)
+{
+	struct start_spec start = { .root = s->root,
+				    .patience = s->patience,
+				    .cancel = s->cancel,
+				    .on_lack = s->on_lack };
+	struct start_times t;
+	int r = start_sandbox(&start, from->config, &from->from, b, &t, e);
+
+	if (r == 0)
+		r = run_inside(b, false, ":", e);
+	return r < 0 ? r : prefetch_record(from->snap.dir, box_pid(b), e);
+}
+
+/* What a first command wants of the snapshot's memory.  A wish: without it the
+ * snapshot is as good, and slower. */
+static void note_wants(const struct golden_spec *s, const char *id)
+{
+	rundir_auto struct rundir d = RUNDIR_INIT;
+	restore_auto struct restore from = RESTORE_INIT;
+	box_auto struct box b = BOX_INIT;
+	struct err w = ERR_INIT;
+	int r = restore_find(&from, s->root, id, BUILDER_IDLE_S, NULL, &w);
+
+	if (r == 0)
+		r = try_one(s, &from, &b, &w);
+	if (b.dir >= 0 && rundir_open(&d, s->root, false, NULL) == 0)
+		rundir_remove(&d, &b, NULL);
+	if (r == 0)
+		r = prefetch_ready(from.snap.dir, &w);
+	if (r < 0 && r != -EREMOTEIO)
+		s->on_lack(&w);
+}
+
 int golden_build(const struct golden_spec *s, const char *key,
 		 char id[static SNAPSHOT_ID_SIZE], bool *booted, struct err *e)
 {
@@ -253,5 +292,8 @@ int golden_build(const struct golden_spec *s, const char *key,
 
 	if (b.dir >= 0 && rundir_open(&d, s->root, false, NULL) == 0)
 		rundir_remove(&d, &b, NULL);
-	return r < 0 ? r : link_to(s->root, key, id, e);
+	if (r < 0)
+		return r;
+	note_wants(s, id);
+	return link_to(s->root, key, id, e);
 }

@@ -138,8 +138,10 @@ static int spawn(struct proc *p, const json_t *config,
 				     cold ? from->vmlinux : from->state,
 				     cold ? "--initramfs" : "--memory-file",
 				     cold ? from->initramfs : from->memory,
-				     cold ? "--cmdline" : NULL,
-				     line,
+				     cold	    ? "--cmdline" :
+				     from->prefetch ? "--prefetch" :
+						      NULL,
+				     cold ? line : from->prefetch,
 				     NULL };
 
 	return run_monitor(p, argv, b, cgroup, ready, e);

@@ -26,6 +26,7 @@ void restore_free(struct restore *r)
 
 	for (i = 0; i < SNAPSHOT_FILES; i++)
 		mem_free(&r->paths[i]);
+	mem_free(&r->prefetch);
 	json_decref(r->config);
 	fd_close(&r->lock);
 	snapshot_free(&r->snap);
@@ -80,6 +81,16 @@ static int make_config(struct restore *r, const char *root, uint64_t idle_s,
 	return 0;
 }
 
+/* Most have none. */
+static int set_prefetch(struct restore *r, struct err *e)
+{
+	if (faccessat(r->snap.dir, SNAPSHOT_PREFETCH, R_OK, 0) < 0)
+		return 0;
+	r->prefetch = str_path(r->snap.path, SNAPSHOT_PREFETCH);
+	r->from.prefetch = r->prefetch;
+	return r->prefetch ? 0 : err_sys(e, ENOMEM, "cannot restore");
+}
+
 int restore_find(struct restore *r, const char *root, const char *word,
 		 uint64_t idle_s, const char *const *env, struct err *e)
 {
@@ -95,6 +106,8 @@ int restore_find(struct restore *r, const char *root, const char *word,
 		n = have_verified(r->snap.id, e);
 	if (n == 0)
 		n = make_config(r, root, idle_s, env, e);
+	if (n == 0)
+		n = set_prefetch(r, e);
 	return n < 0 ? n : set_paths(r, r->snap.path, snapshot_file_names, e);
 }
 

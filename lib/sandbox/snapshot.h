@@ -9,6 +9,9 @@
  *		manifest.json	what it is of, and the digests of the three
  *				files; authenticated
  *		rootfs		-> the EROFS file that it needs
+ *		prefetch	of a golden one: what of its memory a first
+ *				command wants, vmm/prefetch.h; advice, and so
+ *				not in the manifest
  *		verified	what stat(2) said of the three files, and what
  *				the manifest was, when all of the above was
  *				last found to hold
@@ -52,6 +55,8 @@ enum snapshot_file {
 	SNAPSHOT_SCRATCH,
 	SNAPSHOT_FILES
 };
+
+#define SNAPSHOT_PREFETCH "prefetch"
 
 extern const char *const snapshot_file_names[SNAPSHOT_FILES];
 

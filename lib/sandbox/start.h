@@ -37,6 +37,7 @@ struct start_source {
 	const char *vmlinux, *initramfs;
 	const char *cmdline; /* behind the kernel's usual; or NULL */
 	const char *state, *memory, *scratch;
+	const char *prefetch; /* what of memory it will want; or NULL */
 };
 
 /* When each was reached, clock_now(). */

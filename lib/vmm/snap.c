@@ -32,6 +32,7 @@
 #include "base/fd.h"
 #include "base/io.h"
 #include "vmm/mem.h"
+#include "vmm/pagemap.h"
 #include "vmm/vm.h"
 #include "vmm/vm_state.h"
 
@@ -54,17 +55,6 @@ struct writer {
 
 /* ---- what was touched --------------------------------------------------- */
 
-/* Documentation/admin-guide/mm/pagemap.rst */
-#define PM_PRESENT (1ULL << 63)
-#define PM_SWAPPED (1ULL << 62)
-#define PM_FILE (1ULL << 61)
-
-/* A page of our own: not a file's, and not one that was never touched. */
-static bool is_own(uint64_t entry)
-{
-	return (entry & (PM_PRESENT | PM_SWAPPED)) && !(entry & PM_FILE);
-}
-
 /* Fill entries[] for the @n bytes at @at.  What is not known counts as
  * touched. */
 static void read_entries(struct writer *w, uint64_t at, uint64_t n)
@@ -85,7 +75,7 @@ static bool is_idle(const struct writer *w, uint64_t n)
 	uint64_t i;
 
 	for (i = 0; i < n / PAGE; i++) {
-		if (is_own(entries[i]))
+		if (pagemap_is_own(entries[i]))
 			return false;
 	}
 	return w->shared || w->m->file < 0;
@@ -106,7 +96,7 @@ static bool differs(const struct writer *w, const uint8_t *p, uint64_t off)
 {
 	if (!w->shared)
 		return !is_zero(p + off);
-	return is_own(entries[off / PAGE]) &&
+	return pagemap_is_own(entries[off / PAGE]) &&
 	       memcmp(p + off, there + off, PAGE) != 0;
 }
 

@@ -21,6 +21,7 @@
 #include "base/fd.h"
 #include "vmm/acpi.h"
 #include "vmm/boot.h"
+#include "vmm/prefetch.h"
 #include "vmm/vm_state.h"
 
 #define PMEM_SLOT MEM_SLOTS
@@ -310,9 +311,18 @@ static int restore(struct vm *vm, const struct vm_spec *s, struct err *e)
 
 static int make_memory(struct vm *vm, const struct vm_spec *s, struct err *e)
 {
-	return s->memory_file < 0 ?
-		       mem_create(&vm->mem, s->memory, e) :
-		       mem_create_from(&vm->mem, s->memory, s->memory_file, e);
+	struct err w = ERR_INIT;
+	int r;
+
+	if (s->memory_file < 0)
+		return mem_create(&vm->mem, s->memory, e);
+	r = mem_create_from(&vm->mem, s->memory, s->memory_file, e);
+	/* It can be done without. */
+	if (r == 0 && s->prefetch >= 0 &&
+	    prefetch(vm->mem.host, vm->mem.size, s->memory_file, s->prefetch,
+		     &w) < 0)
+		vmm_log(&vm->log, "%s", w.text);
+	return r;
 }
 
 int vm_make_kvm(struct vm *vm, struct err *e)

@@ -72,6 +72,7 @@ struct vm_spec {
 	uint64_t idle_s; /* end after that long without use; 0: never */
 	/* Instead of a kernel, what a snapshot has. */
 	int memory_file;   /* or -1; for vm_create() */
+	int prefetch;	   /* a list for it: prefetch.h; or -1 */
 	const void *state; /* borrowed; read by vm_create() */
 	size_t state_len;
 };
@@ -80,7 +81,7 @@ struct vm_spec {
 	{                                                               \
 		.kvm = -1, .kernel = -1, .initramfs = -1, .rootfs = -1, \
 		.scratch = -1, .vsock = -1, .tap = -1, .console = -1,   \
-		.log = -1, .cid = 3, .memory_file = -1                  \
+		.log = -1, .cid = 3, .memory_file = -1, .prefetch = -1  \
 	}
 
 struct vm {

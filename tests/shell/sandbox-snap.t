@@ -41,6 +41,26 @@ iso-rm -q cold
 refuses 2 'both --from and --memory' 'a snapshot has its size' \
 	iso-boot --from "$golden" -m 1G
 
+# What a first command wants of its memory is known, and copied beforehand.
+list=$ISO_ROOT/snapshots/$golden/prefetch
+listed=$(od -A n -t u4 -w8 -v -j 8 "$list" |
+	awk '$2 >= 2 ^ 31 { n += $2 - 2 ^ 31 } END { print n + 0 }')
+[ "$listed" -gt 50 ] && [ "$listed" -lt 4096 ]
+ok $? 'pages that it writes to are listed' || echo "# $listed"
+iso-boot -q -n ready -m 128M "$image" >"$out" 2>"$err"
+like "$(tr '\0' ' ' <"/proc/$(monitor ready)/cmdline")" "--prefetch $list" \
+	'and the monitor gets the list'
+is "$(wc -c <"$ISO_ROOT/run/$(cat "$out")/vmm.log")" 0 'which it takes'
+iso-rm -q ready
+mv "$list" "$list.good"
+echo rubbish >"$list"
+iso-boot -q -n ready -m 128M "$image" >"$out" 2>"$err"
+is "$(iso-exec ready echo runs)" runs 'without it a sandbox starts as well'
+like "$(cat "$ISO_ROOT/run/$(cat "$out")/vmm.log")" \
+	"prefetch list does not begin with 'iso-pre1'" 'and its log says why'
+iso-rm -q ready
+mv "$list.good" "$list"
+
 # ---- checkpoints -------------------------------------------------------------
 
 iso-boot -q -n one -m 128M -e WHO=me "$image" >"$out" 2>"$err"
