@@ -15,8 +15,9 @@
  * pages and all.  So nothing is ever read back that was not in memory, or
  * written, at the same moment, and making writes durable has no reader.  Hence
  * "volatile": fsync(2), and the sync of every file that is copied up, return at
- * once; and "nobarrier" below.  An error of the disk is still told, by the next
- * fsync.  Other options:
+ * once; and below "nobarrier", and "noauto_da_alloc", without which a file that
+ * takes the name of another is written to the disk at once.  An error of the
+ * disk is still told, by the next fsync.  Other options:
  *
  *	redirect_dir=on	rename(2) of an image's directory works
  *	xino=on		one st_dev and lasting inode numbers for the whole tree,
@@ -111,8 +112,12 @@ static int mount_image(struct err *e)
 
 static int mount_scratch(struct err *e)
 {
-	const struct mount_rule m = { "ext4",	  scratch_dev, "/upper",
-				      MS_NOATIME, "nobarrier", false };
+	const struct mount_rule m = { "ext4",
+				      scratch_dev,
+				      "/upper",
+				      MS_NOATIME,
+				      "nobarrier,noauto_da_alloc",
+				      false };
 
 	return boot_mount(&m, e);
 }

@@ -52,14 +52,21 @@ struct list {
  * not compared: on btrfs the two differ. */
 static bool is_memory(const char *line, const struct stat *st, uint64_t *start)
 {
-	unsigned long long from, to, offset, inode;
+	char *at;
+	uint64_t from = strtoull(line, &at, 16), to, offset;
 
-	if (sscanf(line, "%llx-%llx %*s %llx %*s %llu", &from, &to, &offset,
-		   &inode) != 4)
+	if (*at != '-')
+		return false;
+	to = strtoull(at + 1, &at, 16);
+	/* Behind the permissions, and behind the device. */
+	at = *at ? strchr(at + 1, ' ') : NULL;
+	offset = at ? strtoull(at, &at, 16) : 0;
+	at = at && *at ? strchr(at + 1, ' ') : NULL;
+	if (!at || to - from != (uint64_t)st->st_size || offset != 0 ||
+	    strtoull(at, NULL, 10) != st->st_ino)
 		return false;
 	*start = from;
-	return to - from == (uint64_t)st->st_size && offset == 0 &&
-	       inode == st->st_ino;
+	return true;
 }
 
 static int find_memory(pid_t pid, const struct stat *st, uint64_t *start,

@@ -37,13 +37,11 @@
 #define HEAD PREFETCH_MAGIC_SIZE
 #define ENTRY sizeof(struct prefetch_range)
 
-struct list {
+/* The list that was read; a monitor makes one machine. */
+static struct {
 	struct prefetch_range v[PREFETCH_RANGES_MAX];
 	size_t n;
-};
-
-/* Of a page, in a monitor that makes one machine. */
-static struct list list;
+} wanted;
 
 static uint64_t start_of(const struct prefetch_range *r)
 {
@@ -60,7 +58,7 @@ static uint64_t size_of(const struct prefetch_range *r)
 static int read_list(int fd, struct err *e)
 {
 	char magic[HEAD];
-	struct iovec v[2] = { { magic, HEAD }, { list.v, sizeof(list.v) } };
+	struct iovec v[2] = { { magic, HEAD }, { wanted.v, sizeof(wanted.v) } };
 	ssize_t n = preadv(fd, v, 2, 0);
 	struct stat st;
 
@@ -70,8 +68,8 @@ static int read_list(int fd, struct err *e)
 		return err_set(e, EBADMSG,
 			       "the prefetch list does not begin with '%s'",
 			       PREFETCH_MAGIC);
-	list.n = ((size_t)n - HEAD) / ENTRY;
-	if (n != st.st_size || list.n * ENTRY + HEAD != (size_t)n)
+	wanted.n = ((size_t)n - HEAD) / ENTRY;
+	if (n != st.st_size || wanted.n * ENTRY + HEAD != (size_t)n)
 		return err_set(e, EBADMSG,
 			       "the prefetch list has %lld bytes: it must be "
 			       "%d and a multiple of %zu, at most %d times",
@@ -86,8 +84,8 @@ static int check_list(uint64_t size, struct err *e)
 	uint64_t end = 0;
 	size_t i;
 
-	for (i = 0; i < list.n; i++) {
-		const struct prefetch_range *r = &list.v[i];
+	for (i = 0; i < wanted.n; i++) {
+		const struct prefetch_range *r = &wanted.v[i];
 
 		if (start_of(r) < end || !size_of(r) ||
 		    start_of(r) + size_of(r) > size)
@@ -119,14 +117,15 @@ static bool is_quiet(uint64_t i)
 	return area[i].is_read && !area[i].is_written;
 }
 
-static void fill_areas(void)
+static void fill_areas(uint64_t size)
 {
 	uint64_t at, end;
 	size_t i;
 
-	memset(area, 0, sizeof(area));
-	for (i = 0; i < list.n; i++) {
-		const struct prefetch_range *r = &list.v[i];
+	/* No more of it than is used: it is memory of each sandbox. */
+	memset(area, 0, size / HUGE_PAGE * sizeof(area[0]));
+	for (i = 0; i < wanted.n; i++) {
+		const struct prefetch_range *r = &wanted.v[i];
 
 		end = start_of(r) + size_of(r);
 		for (at = start_of(r) / HUGE_PAGE; at * HUGE_PAGE < end; at++) {
@@ -185,34 +184,34 @@ static void ask_for_all(int file)
 {
 	size_t i;
 
-	if (!list.n || !is_cold(file, &list.v[0]))
+	if (!wanted.n || !is_cold(file, &wanted.v[0]))
 		return;
-	for (i = 0; i < list.n; i++)
-		ask_for(file, start_of(&list.v[i]),
-			start_of(&list.v[i]) + size_of(&list.v[i]));
+	for (i = 0; i < wanted.n; i++)
+		ask_for(file, start_of(&wanted.v[i]),
+			start_of(&wanted.v[i]) + size_of(&wanted.v[i]));
 }
 
-int prefetch(uint8_t *memory, uint64_t size, int file, int fd, struct err *e)
+int prefetch(uint8_t *memory, uint64_t size, int file, int list, struct err *e)
 {
-	int r = read_list(fd, e);
+	int r = read_list(list, e);
 	size_t i;
 
 	if (r == 0)
 		r = check_list(size, e);
 	if (r < 0)
 		return r;
-	fill_areas();
+	fill_areas(size);
 	ask_for_all(file);
 	map_huge(memory, size);
-	for (i = 0; i < list.n; i++) {
-		if (list.v[i].pages & PREFETCH_WRITTEN)
-			madvise(memory + start_of(&list.v[i]),
-				size_of(&list.v[i]), MADV_POPULATE_WRITE);
+	for (i = 0; i < wanted.n; i++) {
+		if (wanted.v[i].pages & PREFETCH_WRITTEN)
+			madvise(memory + start_of(&wanted.v[i]),
+				size_of(&wanted.v[i]), MADV_POPULATE_WRITE);
 	}
 	return 0;
 }
 
-int prefetch_settle(uint64_t size, int file, int fd, struct err *e)
+int prefetch_settle(uint64_t size, int file, int list, struct err *e)
 {
 	const uint64_t room = size + HUGE_PAGE;
 	uint8_t *p =
@@ -229,7 +228,7 @@ int prefetch_settle(uint64_t size, int file, int fd, struct err *e)
 		 0) == MAP_FAILED)
 		r = err_sys(e, errno, "cannot map a memory file");
 	else
-		r = prefetch(at, size, file, fd, e);
+		r = prefetch(at, size, file, list, e);
 	munmap(p, room);
 	return r;
 }

@@ -63,12 +63,14 @@ static void write_list(const void *p, size_t n)
 
 static void make_list(const struct prefetch_range *v, size_t n)
 {
-	char text[PREFETCH_MAGIC_SIZE + 8 * sizeof(*v)];
+	struct {
+		char magic[PREFETCH_MAGIC_SIZE];
+		struct prefetch_range v[8];
+	} text = { .magic = PREFETCH_MAGIC };
 
-	memcpy(text, PREFETCH_MAGIC, PREFETCH_MAGIC_SIZE);
 	if (n)
-		memcpy(text + PREFETCH_MAGIC_SIZE, v, n * sizeof(*v));
-	write_list(text, PREFETCH_MAGIC_SIZE + n * sizeof(*v));
+		memcpy(text.v, v, n * sizeof(*v));
+	write_list(&text, PREFETCH_MAGIC_SIZE + n * sizeof(*v));
 }
 
 static bool is_own(size_t page)
