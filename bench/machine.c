@@ -28,6 +28,7 @@
 #include "base/sock.h"
 #include "base/str.h"
 #include "bench/laps.h"
+#include "vmm/prefetch.h"
 #include "vmm/snap.h"
 #include "vmm/vm.h"
 #include "vmm/vm_state.h"
@@ -197,6 +198,9 @@ static void restore(enum machine_memory m)
 
 	describe(&s);
 	s.memory_file = open_of("memory", of, O_RDONLY);
+	/* Nothing is wanted first: what the guest uses it uses by the MiB. */
+	s.prefetch = open_here("prefetch", O_RDWR | O_CREAT);
+	must((int)pwrite(s.prefetch, PREFETCH_MAGIC, PREFETCH_MAGIC_SIZE, 0));
 	laps_begin();
 	s.kvm = must(open(KVM_PATH, O_RDWR | O_CLOEXEC));
 	laps_end(LAP_OPEN);

@@ -48,24 +48,22 @@ struct list {
 
 /* ---- where the memory file is mapped ------------------------------------ */
 
-/* Of a line of proc(5)'s maps, whether it is all of the file @st.  The device is
- * not compared: on btrfs the two differ. */
+/* Of a line of proc(5)'s maps, whether it is of the file @st; then where that
+ * begins, or would: holes of it are mapped otherwise.  The device is not
+ * compared: on btrfs the two differ. */
 static bool is_memory(const char *line, const struct stat *st, uint64_t *start)
 {
 	char *at;
-	uint64_t from = strtoull(line, &at, 16), to, offset;
+	uint64_t from = strtoull(line, &at, 16), offset;
 
-	if (*at != '-')
-		return false;
-	to = strtoull(at + 1, &at, 16);
-	/* Behind the permissions, and behind the device. */
-	at = *at ? strchr(at + 1, ' ') : NULL;
+	/* Behind the addresses, the permissions, and the device. */
+	at = strchr(at, ' ');
+	at = at ? strchr(at + 1, ' ') : NULL;
 	offset = at ? strtoull(at, &at, 16) : 0;
 	at = at && *at ? strchr(at + 1, ' ') : NULL;
-	if (!at || to - from != (uint64_t)st->st_size || offset != 0 ||
-	    strtoull(at, NULL, 10) != st->st_ino)
+	if (!at || strtoull(at, NULL, 10) != st->st_ino)
 		return false;
-	*start = from;
+	*start = from - offset;
 	return true;
 }
 

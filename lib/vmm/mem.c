@@ -9,9 +9,11 @@
  */
 #include "vmm/mem.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "vmm/kvm.h"
@@ -63,6 +65,35 @@ int mem_create(struct mem *m, uint64_t size, struct err *e)
 	return 0;
 }
 
+/* What of the file is a hole for 2 MiB is zeros of nobody's: of the file they
+ * would be in the page cache first, and be copied from there. */
+static int map_holes(const struct mem *m, int file)
+{
+	uint64_t at = 0, data, from, to;
+
+	while (at < m->size) {
+		off_t next = lseek(file, (off_t)at, SEEK_DATA);
+
+		/* ENXIO: none.  A file system that cannot tell has only data. */
+		if (next < 0 && errno != ENXIO)
+			return 0;
+		data = next < 0 || (uint64_t)next > m->size ? m->size :
+							      (uint64_t)next;
+		from = at;
+		to = data / HUGE_PAGE * HUGE_PAGE;
+		if (to > from &&
+		    mmap(m->host + from, to - from, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
+				 MAP_NORESERVE,
+			 -1, 0) == MAP_FAILED)
+			return -errno;
+		if (to > from)
+			madvise(m->host + from, to - from, MADV_NOHUGEPAGE);
+		at = to + HUGE_PAGE;
+	}
+	return 0;
+}
+
 int mem_create_from(struct mem *m, uint64_t size, int file, struct err *e)
 {
 	struct stat st;
@@ -79,6 +110,9 @@ int mem_create_from(struct mem *m, uint64_t size, int file, struct err *e)
 		 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file,
 		 0) == MAP_FAILED)
 		return err_sys(e, errno, "cannot map the memory file");
+	r = map_holes(m, file);
+	if (r < 0)
+		return err_sys(e, -r, "cannot map the memory file's holes");
 	m->file = file;
 	return 0;
 }

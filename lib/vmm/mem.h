@@ -38,8 +38,9 @@ struct mem {
  * _MAX); nothing is committed yet.  Huge pages are asked for.  0 or -errno. */
 int mem_create(struct mem *m, uint64_t size, struct err *e);
 /* The same with the contents of @file, a private copy: what is written stays
- * ours, and pages that are not come from the page cache.  The file must have
- * @size bytes and never change. */
+ * ours, and pages that are not come from the page cache, but for holes, which
+ * are zeros of ours in small pages (prefetch() knows where huge ones pay).  The
+ * file must have @size bytes and never change. */
 int mem_create_from(struct mem *m, uint64_t size, int file, struct err *e);
 void mem_free_ram(struct mem *m);
 

@@ -112,6 +112,12 @@ static struct {
 	bool is_read, is_written;
 } area[HUGE_MAX];
 
+/* Not wanted by what the list was made of. */
+static bool is_idle(uint64_t i)
+{
+	return !area[i].is_read && !area[i].is_written;
+}
+
 static bool is_quiet(uint64_t i)
 {
 	return area[i].is_read && !area[i].is_written;
@@ -148,6 +154,23 @@ static void map_huge(uint8_t *memory, uint64_t size)
 
 		if (is_quiet(i) && madvise(p, HUGE_PAGE, MADV_HUGEPAGE) == 0)
 			madvise(p, LAYOUT_PAGE, MADV_POPULATE_READ);
+	}
+}
+
+/* What else the guest uses it uses by the MiB, and holes can be huge pages at
+ * once; but not where a first command takes one page here and one there, or each
+ * sandbox would begin with tens of MiB. */
+static void allow_huge(uint8_t *memory, uint64_t size)
+{
+	const uint64_t n = size / HUGE_PAGE;
+	uint64_t i, end;
+
+	for (i = 0; i < n; i = end + 1) {
+		for (end = i; end < n && is_idle(end); end++)
+			;
+		if (end > i)
+			madvise(memory + i * HUGE_PAGE, (end - i) * HUGE_PAGE,
+				MADV_HUGEPAGE);
 	}
 }
 
@@ -203,6 +226,7 @@ int prefetch(uint8_t *memory, uint64_t size, int file, int list, struct err *e)
 	fill_areas(size);
 	ask_for_all(file);
 	map_huge(memory, size);
+	allow_huge(memory, size);
 	for (i = 0; i < wanted.n; i++) {
 		if (wanted.v[i].pages & PREFETCH_WRITTEN)
 			madvise(memory + start_of(&wanted.v[i]),

@@ -4,10 +4,17 @@
  */
 #include "tests/tap.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/err.h"
+#include "base/fd.h"
 #include "vmm/mem.h"
+#include "vmm/pagemap.h"
 
 #define U32 0xffffffffULL
 #define U64 UINT64_MAX
@@ -133,6 +140,111 @@ static void parts(uint64_t bytes, uint64_t low, uint64_t end)
 	mem_free_ram(&m);
 }
 
+/* ---- from a file ---- */
+
+#define FILE_SIZE ((uint64_t)40 << 20)
+
+/* Where it has data: both ends, one page in the middle of 2 MiB, the last page
+ * of some and the first of others. */
+static const uint64_t data[] = { 0, (10 << 20) + 12288, (16 << 20) - 4096,
+				 20 << 20, FILE_SIZE - 4096 };
+
+static int make_file(void)
+{
+	static const uint8_t page[4096] = { 1, [4095] = 2 };
+	const char *dir = getenv("TMPDIR");
+	int fd = open(dir ? dir : "/tmp", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	size_t i;
+
+	if (fd < 0 || ftruncate(fd, FILE_SIZE) < 0)
+		bail("cannot make a file");
+	for (i = 0; i < ARRAY_SIZE(data); i++) {
+		if (pwrite(fd, page, 4096, (off_t)data[i]) != 4096)
+			bail("cannot write a file");
+	}
+	return fd;
+}
+
+static bool has_data(uint64_t page)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(data); i++) {
+		if (data[i] == page)
+			return true;
+	}
+	return false;
+}
+
+/* Pages of @m that are not what the file has. */
+static uint64_t differing(const struct mem *m)
+{
+	uint64_t at, n = 0;
+
+	for (at = 0; at < m->size; at += 4096) {
+		bool is = has_data(at);
+
+		n += m->host[at] != (is ? 1 : 0) ||
+		     m->host[at + 4095] != (is ? 2 : 0);
+	}
+	return n;
+}
+
+/* Of 2 MiB, whether what was read there came from the file. */
+static bool is_of_file(const struct mem *m, uint64_t at)
+{
+	fd_auto int map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry;
+
+	if (pread(map, &entry, sizeof(entry),
+		  (off_t)((uintptr_t)(m->host + at) / 4096 * sizeof(entry))) !=
+	    sizeof(entry))
+		bail("cannot read the page map");
+	return !pagemap_is_own(entry);
+}
+
+static void from_file(void)
+{
+	mem_ram_auto struct mem m = MEM_INIT;
+	fd_auto int file = make_file();
+	struct err e = ERR_INIT;
+	uint8_t byte = 9;
+
+	is_int(mem_create_from(&m, FILE_SIZE, file, &e), 0, "RAM of a file");
+	is_int(differing(&m), 0, "each page is what the file has");
+	ok(is_of_file(&m, 0) && is_of_file(&m, (10 << 20) + 4096) &&
+		   is_of_file(&m, (15 << 20)) && is_of_file(&m, 20 << 20) &&
+		   is_of_file(&m, FILE_SIZE - 8192),
+	   "2 MiB with data in them are the file's");
+	ok(!is_of_file(&m, 2 << 20) && !is_of_file(&m, (10 << 20) - 4096) &&
+		   !is_of_file(&m, (14 << 20) - 4096) &&
+		   !is_of_file(&m, 18 << 20) && !is_of_file(&m, 36 << 20),
+	   "without, they are ours");
+	memset(m.host, byte, m.size);
+	ok(pread(file, &byte, 1, 0) == 1 && byte == 1 &&
+		   pread(file, &byte, 1, 2 << 20) == 1 && byte == 0,
+	   "and what is written stays ours");
+	mem_free_ram(&m);
+	is_int(mem_create_from(&m, FILE_SIZE + (2 << 20), file, &e), -EBADMSG,
+	       "a file of another size is refused");
+	has_str(e.text, "41943040 bytes, not 44040192", "it says why");
+}
+
+static void from_holes(void)
+{
+	mem_ram_auto struct mem m = MEM_INIT;
+	fd_auto int file = make_file();
+	struct err e = ERR_INIT;
+
+	if (ftruncate(file, 0) < 0 || ftruncate(file, FILE_SIZE) < 0)
+		bail("cannot truncate a file");
+	is_int(mem_create_from(&m, FILE_SIZE, file, &e), 0,
+	       "a file of nothing but holes");
+	ok(!m.host[0] && !m.host[FILE_SIZE - 1] && !is_of_file(&m, 0) &&
+		   !is_of_file(&m, FILE_SIZE - 4096),
+	   "is zeros of ours");
+}
+
 int main(void)
 {
 	both_parts();
@@ -144,5 +256,7 @@ int main(void)
 	parts(3 * GIB + (2 << 20), 3 * GIB, 5 * GIB);
 	parts(4 * GIB, 3 * GIB, 5 * GIB);
 	parts(64 * GIB, 3 * GIB, 65 * GIB);
+	from_file();
+	from_holes();
 	return tap_done();
 }
