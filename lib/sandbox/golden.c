@@ -16,6 +16,7 @@
 #include "sandbox/golden.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,12 +48,14 @@
 	"sync; echo 3 >/proc/sys/vm/drop_caches; "                  \
 	"while read -r k v u; do [ $k = MemFree: ] && break; done " \
 	"</proc/meminfo; "                                          \
-	"dd if=/dev/zero of=/dev/null bs=$((v / 4 * 3))k count=1 2>/dev/null"
+	"dd if=/dev/zero of=/dev/null bs=$((v / 4 * 3))k count=1 2>/dev/null; :"
 /* What was dropped and will be wanted first: of the disk, what it takes to make
  * a file where each sandbox gets some, and what is read there. */
-#define REFRESH                                               \
-	"cd /etc && : >.iso.1 && mv .iso.1 .iso.2 && cat *; " \
-	"rm -f .iso.1 .iso.2; sync"
+#define REFRESH                                                               \
+	"exec >/dev/null 2>&1; cd /etc || exit; "                             \
+	": >.isokit.1 && mv .isokit.1 .isokit.2; rm -f .isokit.1 .isokit.2; " \
+	"for f in hostname hosts resolv.conf passwd group; "                  \
+	"do [ -f $f ] && cat $f; done; sync"
 
 /* ---- the key ------------------------------------------------------------ */
 
@@ -188,16 +191,20 @@ static int run_inside(const struct box *b, bool root, const char *script,
 static int warm(const struct golden_spec *s, const struct box *b, struct err *e)
 {
 	struct err w = ERR_INIT;
-	int r;
+	bool works =
+		run_inside(b, false, s->prewarm ? s->prewarm : WARM, NULL) == 0;
+	int r = run_inside(b, true, SETTLE, e);
 
-	if (run_inside(b, false, s->prewarm ? s->prewarm : WARM, e) < 0) {
+	if (!works) {
 		err_set(&w, EIO, "the pre-warm command failed");
 		s->on_lack(&w);
 	}
-	r = run_inside(b, true, SETTLE, e);
+	/* A user's own may be one that is to run once. */
+	if (r == 0 && works)
+		run_inside(b, false, s->prewarm ? ":" : WARM, NULL);
 	if (r == 0)
-		r = run_inside(b, false, s->prewarm ? ":" : WARM, e);
-	return r < 0 ? r : run_inside(b, true, REFRESH, e);
+		run_inside(b, true, REFRESH, NULL);
+	return r;
 }
 
 static int capture(const struct box *b, char id[static SNAPSHOT_ID_SIZE],
@@ -291,6 +298,15 @@ static void note_wants(const struct golden_spec *s, const char *id)
 		s->on_lack(&w);
 }
 
+/* Whoever asked for it has given up, if perhaps only a program that was run has
+ * noticed. */
+static bool is_cancelled(const struct golden_spec *s)
+{
+	struct pollfd pf = { s->cancel, POLLIN, 0 };
+
+	return poll(&pf, 1, 0) > 0;
+}
+
 int golden_build(const struct golden_spec *s, const char *key,
 		 char id[static SNAPSHOT_ID_SIZE], bool *booted, struct err *e)
 {
@@ -303,5 +319,9 @@ int golden_build(const struct golden_spec *s, const char *key,
 	if (r < 0)
 		return r;
 	note_wants(s, id);
+	if (is_cancelled(s)) {
+		snapshot_delete(s->root, id, NULL);
+		return err_set(e, EINTR, "interrupted");
+	}
 	return link_to(s->root, key, id, e);
 }

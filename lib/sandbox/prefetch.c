@@ -3,7 +3,8 @@
  * What of a snapshot's memory a machine has wanted: see prefetch.h.
  *
  * /proc/PID/pagemap tells pages that are the process's own, which it has written
- * to, from those that it shares with the file.  The kernel maps up to 16 of the
+ * to (or only read, where the file has a hole), from those that it shares with
+ * the file.  The kernel maps up to 16 of the
  * latter around each that is touched; for what is to be read from a disk that is
  * as good as the truth, and for anything else they are not used.
  *
@@ -26,6 +27,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "base/io.h"
+#include "base/str.h"
 #include "sandbox/snapshot.h"
 #include "vmm/pagemap.h"
 #include "vmm/prefetch.h"
@@ -44,15 +46,17 @@ struct list {
 	struct prefetch_range v[PREFETCH_RANGES_MAX];
 	size_t n;
 	uint32_t written; /* pages */
+	bool full;	  /* there were more ranges */
 };
 
 /* ---- where the memory file is mapped ------------------------------------ */
 
-/* Of a line of proc(5)'s maps, whether it is of the file @st; then where that
- * begins, or would: holes of it are mapped otherwise.  The device is not
+/* Of a line of proc(5)'s maps, whether it is of the memory file @st; then where
+ * that begins, or would: holes of it are mapped otherwise.  The device is not
  * compared: on btrfs the two differ. */
 static bool is_memory(const char *line, const struct stat *st, uint64_t *start)
 {
+	const struct str text = { line, strcspn(line, "\n") };
 	char *at;
 	uint64_t from = strtoull(line, &at, 16), offset;
 
@@ -61,7 +65,8 @@ static bool is_memory(const char *line, const struct stat *st, uint64_t *start)
 	at = at ? strchr(at + 1, ' ') : NULL;
 	offset = at ? strtoull(at, &at, 16) : 0;
 	at = at && *at ? strchr(at + 1, ' ') : NULL;
-	if (!at || strtoull(at, NULL, 10) != st->st_ino)
+	if (!at || strtoull(at, NULL, 10) != st->st_ino ||
+	    !str_ends(text, STR("/memory")))
 		return false;
 	*start = from - offset;
 	return true;
@@ -101,20 +106,20 @@ static uint32_t pages(const struct prefetch_range *r)
 	return r->pages & ~PREFETCH_WRITTEN;
 }
 
-/* What has no room any more is done without. */
 static void add(struct list *l, uint32_t page, bool own)
 {
 	const uint32_t flag = own ? PREFETCH_WRITTEN : 0;
 	struct prefetch_range *r = last(l);
 	uint32_t gap = r ? page - (r->first + pages(r)) : 0;
 
-	if (own && l->written++ >= WRITTEN_MAX)
-		return;
+	l->written += own;
 	if (r && (r->pages & PREFETCH_WRITTEN) == flag &&
 	    gap <= (own ? 0 : GAP))
 		r->pages += gap + 1;
 	else if (l->n < PREFETCH_RANGES_MAX)
 		l->v[l->n++] = (struct prefetch_range){ page, 1 | flag };
+	else
+		l->full = true;
 }
 
 /* By the page map @fd, @count pages from address @start on. */
@@ -173,6 +178,13 @@ int prefetch_record(int dir, pid_t pid, struct err *e)
 		r = err_sys(e, errno, "cannot look at a memory file");
 	else
 		r = make_list(l, pid, &st, e);
+	/* Half a list would be taken for all of it. */
+	if (r == 0 && (l->full || l->written > WRITTEN_MAX))
+		r = err_set(e, E2BIG,
+			    "a first command writes to more than %d pages, or "
+			    "wants more than %d ranges of them: nothing is "
+			    "prefetched",
+			    WRITTEN_MAX, PREFETCH_RANGES_MAX);
 	buf_add(&b, PREFETCH_MAGIC, PREFETCH_MAGIC_SIZE);
 	buf_add(&b, l->v, l->n * sizeof(l->v[0]));
 	free(l);

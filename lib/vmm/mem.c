@@ -2,8 +2,9 @@
  *
  * The guest's RAM: see mem.h.
  *
- * One mapping for both parts, so that a snapshot is one file that is mapped
- * once, and what fork(2) copies is one memory area.  A mapping a part would
+ * One range of addresses for both parts, so that a snapshot is one file; and
+ * one mapping, but where that file has holes, so that what fork(2) copies is few
+ * memory areas.  A mapping a part would
  * have made guard pages between them possible; but no pointer ever moves from
  * one part to the other, because mem_at() gives none that spans them.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The guest's RAM: one private mapping of ours, of which the guest sees the
- * first 3 GiB from address 0 on and the rest from 4 GiB on.
+ * The guest's RAM: one range of private mappings of ours, of which the guest
+ * sees the first 3 GiB from address 0 on and the rest from 4 GiB on.
  *
  * A guest's address becomes a pointer in one place, mem_at(), which checks the
  * whole range (and mem_at_ro() beside it).  Nothing else may add a number from

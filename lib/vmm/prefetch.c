@@ -30,6 +30,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "vmm/layout.h"
@@ -186,6 +187,14 @@ static bool is_cold(int file, const struct prefetch_range *r)
 	       errno == EAGAIN;
 }
 
+/* Holes are not read: see mem_create_from(). */
+static bool has_data(int file, uint64_t at, uint64_t end)
+{
+	off_t data = lseek(file, (off_t)at, SEEK_DATA);
+
+	return data >= 0 ? (uint64_t)data < end : errno != ENXIO;
+}
+
 /* Of one range: what is not to be a huge page. */
 static void ask_for(int file, uint64_t at, uint64_t end)
 {
@@ -194,7 +203,7 @@ static void ask_for(int file, uint64_t at, uint64_t end)
 	for (; at < end; at = next) {
 		next = (at / HUGE_PAGE + 1) * HUGE_PAGE;
 		next = next < end ? next : end;
-		if (!is_quiet(at / HUGE_PAGE))
+		if (!is_quiet(at / HUGE_PAGE) && has_data(file, at, next))
 			posix_fadvise(file, (off_t)at, (off_t)(next - at),
 				      POSIX_FADV_WILLNEED);
 	}
@@ -214,10 +223,11 @@ static void ask_for_all(int file)
 			start_of(&wanted.v[i]) + size_of(&wanted.v[i]));
 }
 
-int prefetch(uint8_t *memory, uint64_t size, int file, int list, struct err *e)
+/* All but the copies. */
+static int map_all(uint8_t *memory, uint64_t size, int file, int list,
+		   struct err *e)
 {
 	int r = read_list(list, e);
-	size_t i;
 
 	if (r == 0)
 		r = check_list(size, e);
@@ -227,12 +237,20 @@ int prefetch(uint8_t *memory, uint64_t size, int file, int list, struct err *e)
 	ask_for_all(file);
 	map_huge(memory, size);
 	allow_huge(memory, size);
-	for (i = 0; i < wanted.n; i++) {
+	return 0;
+}
+
+int prefetch(uint8_t *memory, uint64_t size, int file, int list, struct err *e)
+{
+	int r = map_all(memory, size, file, list, e);
+	size_t i;
+
+	for (i = 0; r == 0 && i < wanted.n; i++) {
 		if (wanted.v[i].pages & PREFETCH_WRITTEN)
 			madvise(memory + start_of(&wanted.v[i]),
 				size_of(&wanted.v[i]), MADV_POPULATE_WRITE);
 	}
-	return 0;
+	return r;
 }
 
 int prefetch_settle(uint64_t size, int file, int list, struct err *e)
@@ -252,7 +270,7 @@ int prefetch_settle(uint64_t size, int file, int list, struct err *e)
 		 0) == MAP_FAILED)
 		r = err_sys(e, errno, "cannot map a memory file");
 	else
-		r = prefetch(at, size, file, list, e);
+		r = map_all(at, size, file, list, e);
 	munmap(p, room);
 	return r;
 }

@@ -153,10 +153,13 @@ static int make_file(void)
 {
 	static const uint8_t page[4096] = { 1, [4095] = 2 };
 	const char *dir = getenv("TMPDIR");
-	int fd = open(dir ? dir : "/tmp", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	char name[4096];
 	size_t i;
+	int fd;
 
-	if (fd < 0 || ftruncate(fd, FILE_SIZE) < 0)
+	snprintf(name, sizeof(name), "%s/mem.XXXXXX", dir ? dir : "/tmp");
+	fd = mkstemp(name);
+	if (fd < 0 || unlink(name) < 0 || ftruncate(fd, FILE_SIZE) < 0)
 		bail("cannot make a file");
 	for (i = 0; i < ARRAY_SIZE(data); i++) {
 		if (pwrite(fd, page, 4096, (off_t)data[i]) != 4096)
@@ -190,7 +193,7 @@ static uint64_t differing(const struct mem *m)
 	return n;
 }
 
-/* Of 2 MiB, whether what was read there came from the file. */
+/* Whether what was read there came from the file. */
 static bool is_of_file(const struct mem *m, uint64_t at)
 {
 	fd_auto int map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);

@@ -7,9 +7,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -19,12 +21,23 @@
 
 #define PAGE 4096
 #define AREA ((size_t)2 << 20)
-#define SIZE (4 * AREA)
+#define SIZE (5 * AREA)
 #define PAGES (SIZE / PAGE)
 #define W PREFETCH_WRITTEN
 
 static int file = -1, list = -1, pagemap = -1;
 static uint8_t *memory;
+
+/* One that has no name. */
+static int make_temp(void)
+{
+	char name[] = "prefetch.XXXXXX";
+	int fd = mkstemp(name);
+
+	if (fd >= 0)
+		unlink(name);
+	return fd;
+}
 
 /* Of each page the first byte says which it is. */
 static void make_file(void)
@@ -32,8 +45,8 @@ static void make_file(void)
 	static uint8_t bytes[SIZE];
 	size_t i;
 
-	file = open(".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
-	list = open(".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	file = make_temp();
+	list = make_temp();
 	pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	for (i = 0; i < PAGES; i++)
 		bytes[i * PAGE] = (uint8_t)(i * 7 + 1);
@@ -84,6 +97,30 @@ static bool is_own(size_t page)
 	return pagemap_is_own(entry);
 }
 
+/* Of the mapping that @page is in, whether huge pages are wished for: its
+ * VmFlags, proc(5). */
+static bool is_huge(size_t page)
+{
+	const uint64_t at = (uintptr_t)(memory + page * PAGE);
+	FILE *f = fopen("/proc/self/smaps", "re");
+	bool in = false, huge = false;
+	char line[512];
+
+	if (!f)
+		bail("cannot read smaps");
+	while (fgets(line, sizeof(line), f)) {
+		char *dash;
+		uint64_t from = strtoull(line, &dash, 16);
+
+		if (*dash == '-' && dash > line)
+			in = at >= from && at < strtoull(dash + 1, NULL, 16);
+		else if (in && strncmp(line, "VmFlags:", 8) == 0)
+			huge = strstr(line, " hg");
+	}
+	fclose(f);
+	return huge;
+}
+
 /* ---- what is done -------------------------------------------------------- */
 
 static const struct prefetch_range some[] = {
@@ -111,6 +148,10 @@ static void copies(void)
 	for (i = 0; i < PAGES; i++)
 		other += memory[i * PAGE] != (uint8_t)(i * 7 + 1);
 	is_int(other, 0, "all of it is what the file has");
+	ok(is_huge(0), "what is only read may be a huge page");
+	ok(!is_huge(600) && !is_huge(1535) && !is_huge(2047),
+	   "what is written to, not");
+	ok(is_huge(2048), "and what is not listed may");
 	munmap(memory, SIZE);
 }
 
@@ -129,20 +170,39 @@ static void none(void)
 	munmap(memory, SIZE);
 }
 
+/* Whether the page cache has it; what is only asked for may be on its way. */
+static bool is_cached(size_t page)
+{
+	unsigned char in;
+	bool is;
+
+	map();
+	if (mincore(memory + page * PAGE, PAGE, &in) < 0)
+		bail("cannot ask what is in memory");
+	is = in & 1;
+	munmap(memory, SIZE);
+	return is;
+}
+
 static void settles(void)
 {
-	unsigned char in[PAGES];
 	struct err e = ERR_INIT;
+	struct statfs fs;
 
 	make_list(some, ARRAY_SIZE(some));
+	is_int(posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED), 0, "forgotten");
+	/* What is nowhere else stays. */
+	ok(fstatfs(file, &fs) == 0 && (fs.f_type == TMPFS_MAGIC ||
+				       (!is_cached(0) && !is_cached(2048))),
+	   "it is not in the page cache");
 	is_int(prefetch_settle(SIZE, file, list, &e), 0, "settled");
+	ok(is_cached(0), "it is where it is read");
+	is_int(posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED), 0, "forgotten");
 	map();
-	if (mincore(memory, SIZE, in) < 0)
-		bail("cannot ask what is in memory");
-	/* What is only asked for may be on its way. */
-	ok((in[0] & in[600] & in[1536] & 1) == 1,
-	   "and what was mapped is in the page cache");
+	is_int(prefetch(memory, SIZE, file, list, &e), 0, "a list when cold");
 	munmap(memory, SIZE);
+	ok(is_cached(0) && is_cached(600) && is_cached(1536) && is_cached(2047),
+	   "all that was mapped is in the page cache");
 }
 
 /* ---- what is no list ----------------------------------------------------- */
