@@ -244,16 +244,31 @@ static int link_to(const char *root, const char *key, const char *id,
 	return 0;
 }
 
+static int start(const struct golden_spec *s, json_t *config,
+		 const struct start_source *from, struct box *b, struct err *e)
+{
+	struct start_spec spec = { .root = s->root,
+				   .patience = s->patience,
+				   .cancel = s->cancel,
+				   .on_lack = s->on_lack };
+	struct start_times t;
+
+	return start_sandbox(&spec, config, from, b, &t, e);
+}
+
+static void end(const struct golden_spec *s, struct box *b)
+{
+	rundir_auto struct rundir d = RUNDIR_INIT;
+
+	if (b->dir >= 0 && rundir_open(&d, s->root, false, NULL) == 0)
+		rundir_remove(&d, b, NULL);
+}
+
 static int make(const struct golden_spec *s, struct box *b,
 		char id[static SNAPSHOT_ID_SIZE], bool *booted, struct err *e)
 {
-	struct start_spec start = { .root = s->root,
-				    .patience = s->patience,
-				    .cancel = s->cancel,
-				    .on_lack = s->on_lack };
 	json_t *config = config_derive(s->config, BUILDER_IDLE_S, NULL);
-	struct start_times t;
-	int r = config ? start_sandbox(&start, config, &s->cold, b, &t, e) :
+	int r = config ? start(s, config, &s->cold, b, e) :
 			 err_sys(e, ENOMEM, "cannot describe the sandbox");
 
 	json_decref(config);
@@ -266,12 +281,7 @@ static int make(const struct golden_spec *s, struct box *b,
 static int try_one(const struct golden_spec *s, const struct restore *from,
 		   struct box *b, struct err *e)
 {
-	struct start_spec start = { .root = s->root,
-				    .patience = s->patience,
-				    .cancel = s->cancel,
-				    .on_lack = s->on_lack };
-	struct start_times t;
-	int r = start_sandbox(&start, from->config, &from->from, b, &t, e);
+	int r = start(s, from->config, &from->from, b, e);
 
 	if (r == 0)
 		r = run_inside(b, false, ":", e);
@@ -282,7 +292,6 @@ static int try_one(const struct golden_spec *s, const struct restore *from,
  * snapshot is as good, and slower. */
 static void note_wants(const struct golden_spec *s, const char *id)
 {
-	rundir_auto struct rundir d = RUNDIR_INIT;
 	restore_auto struct restore from = RESTORE_INIT;
 	box_auto struct box b = BOX_INIT;
 	struct err w = ERR_INIT;
@@ -290,8 +299,7 @@ static void note_wants(const struct golden_spec *s, const char *id)
 
 	if (r == 0)
 		r = try_one(s, &from, &b, &w);
-	if (b.dir >= 0 && rundir_open(&d, s->root, false, NULL) == 0)
-		rundir_remove(&d, &b, NULL);
+	end(s, &b);
 	if (r == 0)
 		r = prefetch_ready(from.snap.dir, &w);
 	if (r < 0 && r != -EREMOTEIO)
@@ -310,12 +318,10 @@ static bool is_cancelled(const struct golden_spec *s)
 int golden_build(const struct golden_spec *s, const char *key,
 		 char id[static SNAPSHOT_ID_SIZE], bool *booted, struct err *e)
 {
-	rundir_auto struct rundir d = RUNDIR_INIT;
 	box_auto struct box b = BOX_INIT;
 	int r = make(s, &b, id, booted, e);
 
-	if (b.dir >= 0 && rundir_open(&d, s->root, false, NULL) == 0)
-		rundir_remove(&d, &b, NULL);
+	end(s, &b);
 	if (r < 0)
 		return r;
 	note_wants(s, id);

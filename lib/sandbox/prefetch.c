@@ -4,9 +4,9 @@
  *
  * /proc/PID/pagemap tells pages that are the process's own, which it has written
  * to (or only read, where the file has a hole), from those that it shares with
- * the file.  The kernel maps up to 16 of the
- * latter around each that is touched; for what is to be read from a disk that is
- * as good as the truth, and for anything else they are not used.
+ * the file.  The kernel maps up to 16 of the latter around each that is touched;
+ * for what is to be read from a disk that is as good as the truth, and for
+ * anything else they are not used.
  *
  * To have the monitor log its page faults was rejected: those of the guest come
  * from KVM, and what they cost is what this is to save.

@@ -229,6 +229,9 @@ static int map_all(uint8_t *memory, uint64_t size, int file, int list,
 {
 	int r = read_list(list, e);
 
+	if (r == 0 && (size > LAYOUT_RAM_MAX || size % HUGE_PAGE))
+		r = err_set(e, EBADMSG, "a memory file of %llu bytes",
+			    (unsigned long long)size);
 	if (r == 0)
 		r = check_list(size, e);
 	if (r < 0)

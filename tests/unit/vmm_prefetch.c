@@ -260,6 +260,20 @@ static void bad_files(void)
 	refused("one too long", "has 32784 bytes");
 }
 
+/* By what a file says of itself. */
+static void bad_sizes(void)
+{
+	static const uint64_t sizes[] = { ((uint64_t)64 << 30) + AREA,
+					  SIZE + PAGE };
+	struct err e = ERR_INIT;
+	size_t i;
+
+	make_list(NULL, 0);
+	for (i = 0; i < ARRAY_SIZE(sizes); i++)
+		is_int(prefetch_settle(sizes[i], file, list, &e), -EBADMSG,
+		       "a size that no machine has is refused");
+}
+
 int main(void)
 {
 	const char *dir = getenv("TMPDIR");
@@ -272,5 +286,6 @@ int main(void)
 	settles();
 	bad_ranges();
 	bad_files();
+	bad_sizes();
 	return tap_done();
 }
