@@ -192,10 +192,15 @@ static int make_dir(const char *path, mode_t mode)
 
 int io_mkdirs(const char *path, mode_t mode, struct err *e)
 {
-	mem_auto char *p = str_dup(str_of(path));
+	mem_auto char *p = NULL;
+	struct stat st;
 	char *at;
 	int r;
 
+	/* Mostly it is there: then no directory is locked to be told so. */
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return 0;
+	p = str_dup(str_of(path));
 	if (!p)
 		return err_sys(e, ENOMEM, "cannot create %s", path);
 	for (at = p + 1; *p; at++) {
