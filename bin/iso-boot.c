@@ -240,7 +240,7 @@ static int restore_golden(const char *id, const char *image,
 
 	if (!refused)
 		return r;
-	golden_forget(g);
+	golden_forget(g, id);
 	if (!quiet)
 		fprintf(stderr, "iso-boot: it boots instead; the next start "
 				"makes a golden snapshot anew\n");

@@ -122,36 +122,69 @@ int golden_key(const struct golden_spec *s, char key[static GOLDEN_KEY],
 
 /* ---- looking ------------------------------------------------------------ */
 
-int golden_look(const char *root, const char *key,
-		char id[static SNAPSHOT_ID_SIZE])
+/* Where it leads to, whether that is there or not. */
+static bool follow(const char *path, char id[static SNAPSHOT_ID_SIZE])
 {
-	mem_auto char *path = str_printf("%s/golden/%s", root, key);
-	snapshot_auto struct snapshot found = SNAPSHOT_INIT;
 	char to[64];
 	const char *base;
 	ssize_t n = path ? readlink(path, to, sizeof(to) - 1) : -1;
 
 	if (n <= 0)
-		return -ENOENT;
+		return false;
 	to[n] = '\0';
 	base = strrchr(to, '/');
-	if (!base || strlen(base + 1) + 1 != SNAPSHOT_ID_SIZE ||
-	    snapshot_find(&found, root, base + 1, NULL) < 0 ||
-	    snapshot_check(&found, NULL) < 0)
-		return -ENOENT;
+	if (!base || strlen(base + 1) + 1 != SNAPSHOT_ID_SIZE)
+		return false;
 	memcpy(id, base + 1, SNAPSHOT_ID_SIZE);
-	return 0;
+	return true;
 }
 
-void golden_forget(const struct golden_spec *s)
+int golden_look(const char *root, const char *key,
+		char id[static SNAPSHOT_ID_SIZE])
 {
-	mem_auto char *path = NULL;
-	char key[GOLDEN_KEY];
+	mem_auto char *path = str_printf("%s/golden/%s", root, key);
+	snapshot_auto struct snapshot found = SNAPSHOT_INIT;
 
-	if (golden_key(s, key, NULL) == 0)
-		path = str_printf("%s/golden/%s", s->root, key);
-	if (path)
-		unlink(path);
+	return follow(path, id) && snapshot_find(&found, root, id, NULL) == 0 &&
+			       snapshot_check(&found, NULL) == 0 ?
+		       0 :
+		       -ENOENT;
+}
+
+/* ---- one that is not, or not any more ----------------------------------- */
+
+/* The link of a snapshot that is being tried, or was refused. */
+static char *other_link(const char *root, const char *key)
+{
+	return str_printf("%s/golden/.%s.new", root, key);
+}
+
+void golden_forget(const struct golden_spec *s, const char *id)
+{
+	mem_auto char *path = NULL, *other = NULL;
+	char key[GOLDEN_KEY], now[SNAPSHOT_ID_SIZE];
+
+	/* Somebody may have made another. */
+	if (golden_key(s, key, NULL) < 0 ||
+	    golden_look(s->root, key, now) < 0 || strcmp(now, id) != 0)
+		return;
+	path = str_printf("%s/golden/%s", s->root, key);
+	other = other_link(s->root, key);
+	if (path && other)
+		rename(path, other);
+}
+
+/* With the lock held: that it is there says that it is of no use, or that who
+ * tried it was killed.  One that is in use stays, as a snapshot like any other. */
+static void drop_other(const struct golden_spec *s, const char *key)
+{
+	mem_auto char *other = other_link(s->root, key);
+	char id[SNAPSHOT_ID_SIZE];
+
+	if (!follow(other, id))
+		return;
+	snapshot_delete(s->root, id, NULL);
+	unlink(other);
 }
 
 int golden_lock(const char *root, const char *key, struct err *e)
@@ -227,21 +260,32 @@ static int capture(const struct box *b, char id[static SNAPSHOT_ID_SIZE],
 	return 0;
 }
 
-/* The link comes to be in one piece, over one that led nowhere. */
-static int link_to(const char *root, const char *key, const char *id,
-		   struct err *e)
+/* Whoever is killed from here on leaves what the next one drops. */
+static int link_other(const struct golden_spec *s, const char *key,
+		      const char *id, struct err *e)
 {
-	mem_auto char *path = str_printf("%s/golden/%s", root, key);
-	mem_auto char *fresh = str_printf("%s/golden/.%s.new", root, key);
+	mem_auto char *other = other_link(s->root, key);
 	mem_auto char *to = str_printf("../snapshots/%s", id);
 
-	if (!path || !fresh || !to)
+	if (!other || !to)
 		return err_sys(e, ENOMEM, "cannot name a golden snapshot");
-	/* Under the lock: a leftover is nobody's. */
-	unlink(fresh);
-	if (symlink(to, fresh) < 0 || rename(fresh, path) < 0)
-		return err_sys(e, errno, "cannot make %s", path);
-	return 0;
+	return symlink(to, other) < 0 ?
+		       err_sys(e, errno, "cannot make %s", other) :
+		       0;
+}
+
+/* It is the golden one, at once, and over one that led nowhere. */
+static int link_golden(const struct golden_spec *s, const char *key,
+		       struct err *e)
+{
+	mem_auto char *other = other_link(s->root, key);
+	mem_auto char *path = str_printf("%s/golden/%s", s->root, key);
+
+	if (!other || !path)
+		return err_sys(e, ENOMEM, "cannot name a golden snapshot");
+	return rename(other, path) < 0 ?
+		       err_sys(e, errno, "cannot make %s", path) :
+		       0;
 }
 
 static int start(const struct golden_spec *s, json_t *config,
@@ -319,15 +363,19 @@ int golden_build(const struct golden_spec *s, const char *key,
 		 char id[static SNAPSHOT_ID_SIZE], bool *booted, struct err *e)
 {
 	box_auto struct box b = BOX_INIT;
-	int r = make(s, &b, id, booted, e);
+	int r;
 
+	drop_other(s, key);
+	r = make(s, &b, id, booted, e);
+	if (r == 0)
+		r = link_other(s, key, id, e);
 	end(s, &b);
 	if (r < 0)
 		return r;
 	note_wants(s, id);
 	if (is_cancelled(s)) {
-		snapshot_delete(s->root, id, NULL);
+		drop_other(s, key);
 		return err_set(e, EINTR, "interrupted");
 	}
-	return link_to(s->root, key, id, e);
+	return link_golden(s, key, e);
 }

@@ -3,7 +3,10 @@
  * Golden snapshots: of an image's machine that has booted and has not been used,
  * which every sandbox of that image begins as.
  *
- *	$ISO_ROOT/golden/KEY	-> ../snapshots/ID
+ *	$ISO_ROOT/golden/KEY		-> ../snapshots/ID
+ *	$ISO_ROOT/golden/.KEY.new	the same, of one that is being tried or was
+ *					refused; the next to make one deletes it
+ *	$ISO_ROOT/golden/.KEY.lock	who makes one holds it
  *
  * KEY is the manifest's digest, and a hash of all else that makes one such
  * machine different from another: kernel, initramfs (and so the agent), monitor,
@@ -40,8 +43,9 @@ int golden_key(const struct golden_spec *s, char key[static GOLDEN_KEY],
 int golden_look(const char *root, const char *key,
 		char id[static SNAPSHOT_ID_SIZE]);
 
-/* It does not start here: the next that asks for it has to make it. */
-void golden_forget(const struct golden_spec *s);
+/* @id does not start here: the next that asks for it has to make one, and drops
+ * this one. */
+void golden_forget(const struct golden_spec *s, const char *id);
 
 /* Wait until nobody makes it, and keep others from it: a descriptor, or -errno
  * with @e filled. */

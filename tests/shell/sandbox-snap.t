@@ -202,6 +202,18 @@ iso-rm -q other
 try "$tmp/other/bin/iso-boot" --build-only -m 128M "$image"
 [ "$status" -eq 0 ] && [ "$(cat "$out")" != "$was" ]
 ok $? 'and the next start makes a new one'
+is "$(iso-snap --list -q | grep -cx "$was")" 0 'in the place of the old one'
+
+# Who made it was killed while it was tried.
+key=$(basename "$(find "$ISO_ROOT/golden" -lname "*/$(cat "$out")")")
+was=$(cat "$out")
+mv "$ISO_ROOT/golden/$key" "$ISO_ROOT/golden/.$key.new"
+try "$tmp/other/bin/iso-boot" --build-only -m 128M "$image"
+now=$(cat "$out")
+is "$status:$(readlink "$ISO_ROOT/golden/$key")" "0:../snapshots/$now" \
+	'what was left of one is not taken for it'
+is "$(iso-snap --list -q | sort | tr '\n' ' ')" \
+	"$(printf '%s\n' "$golden" "$now" | sort | tr '\n' ' ')" 'but removed'
 
 # ---- no room -----------------------------------------------------------------
 
