@@ -385,10 +385,25 @@ static void transport_reset(void)
 	at = driver_ptr(&dr, b.gpa);
 	ok(vs.s.event_due, "its event waits for a buffer");
 	driver_add(&dr, EVENT, &b, 1);
+	driver_add(&dr, EVENT, &b, 1);
 	driver_kick(&dr, EVENT);
 	settle();
 	ok(driver_used(&dr, EVENT, &len) >= 0 && len == 4 && *at == 0,
 	   "and comes");
+	send_data(&g, "x", 1);
+	/* Linux would end a new connection as well. */
+	ok(silent(), "nothing else does before the driver has handled it");
+	vsock_reset_connections(&vs);
+	settle();
+	ok(driver_used(&dr, EVENT, &len) >= 0, "another one comes");
+	driver_add(&dr, EVENT, &b, 1);
+	driver_kick(&dr, EVENT);
+	settle();
+	ok(vs.s.event_open, "and has to be handled as well");
+	driver_add(&dr, EVENT, &b, 1);
+	driver_kick(&dr, EVENT);
+	settle();
+	ok(!vs.s.event_open, "which it has when it gives the buffer back");
 	send_data(&g, "x", 1);
 	ok(expect(&g, &pkt, VIRTIO_VSOCK_OP_RST),
 	   "old connections are unknown");

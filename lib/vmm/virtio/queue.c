@@ -303,6 +303,29 @@ bool vq_notify(struct vq *q, bool on)
 				    memory_order_acquire) == q->s.next_avail;
 }
 
+bool vq_await(struct vq *q, uint16_t idx)
+{
+	int n;
+
+	if (!q->s.ready || q->broken)
+		return false;
+	if (q->event_idx)
+		WRITE_ONCE(*avail_event(q), (uint16_t)(idx - 1));
+	else
+		WRITE_ONCE(q->used_host->flags, 0);
+	/* As in vq_notify(). */
+	atomic_thread_fence(memory_order_seq_cst);
+	n = available(q);
+	return n >= 0 && (int16_t)(q->s.next_avail + n - idx) >= 0;
+}
+
+int vq_avail_idx(struct vq *q)
+{
+	int n = q->s.ready && !q->broken ? available(q) : -EPROTO;
+
+	return n < 0 ? n : (uint16_t)(q->s.next_avail + n);
+}
+
 /* ---- bytes of chains ---- */
 
 unsigned vq_slice(const struct iovec *iov, unsigned n, uint64_t off,

@@ -80,6 +80,14 @@ bool vq_wants_interrupt(struct vq *q);
  * in meanwhile and the queue is to be looked at again. */
 bool vq_notify(struct vq *q, bool on);
 
+/* Where the driver's counter of available chains stands: 0 to 65535, or -EPROTO.
+ */
+int vq_avail_idx(struct vq *q);
+
+/* Whether it has come to @idx, which is at most a ring ahead.  If not, the driver
+ * is asked to notify when it does, and not before. */
+bool vq_await(struct vq *q, uint16_t idx);
+
 /* ---- bytes of chains ---- */
 
 /* Copy up to @n bytes from the readable part, starting @off bytes into it;

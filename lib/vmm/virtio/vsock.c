@@ -246,7 +246,7 @@ static void vsock_reset(struct virtio *v)
 	struct vsock *d = container_of(v, struct vsock, v);
 
 	conn_free_all(d);
-	d->s.event_due = false;
+	d->s.event_due = d->s.event_open = false;
 }
 
 static const struct virtio_ops vsock_ops = {
@@ -356,10 +356,12 @@ void vsock_state_io(struct vsock *d, struct state_io *io)
 {
 	uint64_t was = d->s.cid;
 
-	state_begin(io, "vsock", 2);
+	state_begin(io, "vsock", 3);
 	state_u64(io, &was);
 	state_u32(io, &d->s.generation);
 	state_bool(io, &d->s.event_due);
+	state_bool(io, &d->s.event_open);
+	state_u16(io, &d->s.handled_at);
 	virtio_state(&d->v, io);
 	state_end(io);
 	/* Which has overwritten what the driver reads. */

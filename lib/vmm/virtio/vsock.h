@@ -57,6 +57,9 @@ struct vsock_state {
 	 * the guest may still have something to say on those. */
 	uint32_t generation;
 	bool event_due; /* TRANSPORT_RESET waits for a buffer */
+	/* The driver has not handled it: see vsock_send_event(). */
+	bool event_open;
+	uint16_t handled_at; /* of the event queue's available counter */
 };
 
 enum vsock_phase {

@@ -285,8 +285,11 @@ static int send_resets(struct vsock *d)
 int vsock_send(struct vsock *d)
 {
 	struct vsock_conn *c;
-	int r = send_resets(d);
+	int r;
 
+	if (d->s.event_due || d->s.event_open)
+		return 0;
+	r = send_resets(d);
 	while (r > 0 && d->first) {
 		c = d->first;
 		r = turn(c);
@@ -304,25 +307,49 @@ int vsock_send(struct vsock *d)
 	return r < 0 ? r : 0;
 }
 
-int vsock_send_event(struct vsock *d)
+/* The event as such. */
+static int push_event(struct vsock *d)
 {
 	const struct virtio_vsock_event event = {
 		.id = VIRTIO_VSOCK_EVENT_TRANSPORT_RESET
 	};
 	struct vq *q = &d->v.q[VSOCK_EVENT];
 	struct vq_chain *to = &d->rx[0];
-	int r;
+	int r = vq_pop(q, to), idx;
 
-	if (!d->s.event_due)
-		return 0;
-	r = vq_pop(q, to);
 	if (r <= 0)
 		return r;
 	if (to->nread || to->write_len < sizeof(event))
 		return virtio_rule(&d->v, "buffer of the event queue");
+	idx = vq_avail_idx(q);
+	if (idx < 0)
+		return idx;
+	/* One buffer more; two, if one event is with the driver already. */
+	d->s.handled_at =
+		(uint16_t)((d->s.event_open ? d->s.handled_at : idx) + 1);
+	d->s.event_due = false;
+	d->s.event_open = true;
 	vq_write(to, 0, &event, sizeof(event));
 	vq_push(q, to->head, sizeof(event));
-	d->s.event_due = false;
 	virtio_signal(&d->v, VSOCK_EVENT);
 	return 0;
+}
+
+/* What Linux does upon this event is to end all connections, those as well that
+ * were made after it was sent: it may take packets first, if it was about to look
+ * for some when it was captured; and it does not say which it ended.  So no packet
+ * goes out before the driver has handled the event, which it has when the event's
+ * buffer is available again. */
+int vsock_send_event(struct vsock *d)
+{
+	struct vq *q = &d->v.q[VSOCK_EVENT];
+	int r = d->s.event_due ? push_event(d) : 0;
+
+	if (r < 0 || !d->s.event_open)
+		return r;
+	if (vq_await(q, d->s.handled_at)) {
+		d->s.event_open = false;
+		virtio_serve(&d->v, VSOCK_RX);
+	}
+	return q->broken ? -EPROTO : 0;
 }
