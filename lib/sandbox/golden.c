@@ -181,10 +181,10 @@ static void drop_other(const struct golden_spec *s, const char *key)
 	mem_auto char *other = other_link(s->root, key);
 	char id[SNAPSHOT_ID_SIZE];
 
-	if (!follow(other, id))
-		return;
-	snapshot_delete(s->root, id, NULL);
-	unlink(other);
+	if (follow(other, id))
+		snapshot_delete(s->root, id, NULL);
+	if (other)
+		unlink(other);
 }
 
 int golden_lock(const char *root, const char *key, struct err *e)

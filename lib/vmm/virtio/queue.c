@@ -283,40 +283,30 @@ bool vq_wants_interrupt(struct vq *q)
 	return first || vring_need_event(event, now, old);
 }
 
+/* Ask the driver to notify once its counter goes past @idx. */
+static void ask(struct vq *q, uint16_t idx)
+{
+	if (q->event_idx)
+		WRITE_ONCE(*avail_event(q), idx);
+	else
+		WRITE_ONCE(q->used_host->flags, 0);
+	/* The wish must be visible before idx is read again, as above with the
+	 * roles exchanged. */
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
 bool vq_notify(struct vq *q, bool on)
 {
 	if (!q->s.ready || q->broken)
 		return true;
-	if (q->event_idx) {
-		if (on)
-			WRITE_ONCE(*avail_event(q), q->s.next_avail);
-	} else {
-		WRITE_ONCE(q->used_host->flags,
-			   on ? 0 : VRING_USED_F_NO_NOTIFY);
-	}
-	if (!on)
+	if (!on) {
+		if (!q->event_idx)
+			WRITE_ONCE(q->used_host->flags, VRING_USED_F_NO_NOTIFY);
 		return true;
-	/* The wish must be visible before idx is read again, as above with the
-	 * roles exchanged. */
-	atomic_thread_fence(memory_order_seq_cst);
+	}
+	ask(q, q->s.next_avail);
 	return atomic_load_explicit(&q->avail_host->idx,
 				    memory_order_acquire) == q->s.next_avail;
-}
-
-bool vq_await(struct vq *q, uint16_t idx)
-{
-	int n;
-
-	if (!q->s.ready || q->broken)
-		return false;
-	if (q->event_idx)
-		WRITE_ONCE(*avail_event(q), (uint16_t)(idx - 1));
-	else
-		WRITE_ONCE(q->used_host->flags, 0);
-	/* As in vq_notify(). */
-	atomic_thread_fence(memory_order_seq_cst);
-	n = available(q);
-	return n >= 0 && (int16_t)(q->s.next_avail + n - idx) >= 0;
 }
 
 int vq_avail_idx(struct vq *q)
@@ -324,6 +314,17 @@ int vq_avail_idx(struct vq *q)
 	int n = q->s.ready && !q->broken ? available(q) : -EPROTO;
 
 	return n < 0 ? n : (uint16_t)(q->s.next_avail + n);
+}
+
+bool vq_await(struct vq *q, uint16_t idx)
+{
+	int now;
+
+	if (!q->s.ready || q->broken)
+		return false;
+	ask(q, (uint16_t)(idx - 1));
+	now = vq_avail_idx(q);
+	return now >= 0 && (int16_t)(now - idx) >= 0;
 }
 
 /* ---- bytes of chains ---- */
