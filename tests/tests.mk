@@ -50,6 +50,9 @@ guest_initramfs_SRC = tests/unit/guest_initramfs.c $(BASE) $(GUEST) \
 		      lib/base/progress.c
 guest_initramfs_LIBS = -larchive -lkmod -ljansson -lcrypto
 
+# What tests/run runs each test by.
+test_alone_SRC = tests/alone.c $(BASE)
+
 # The agent, built like any other program, which the tests talk to.
 agent_native_SRC = $(agent_SRC)
 agent_flow_SRC = tests/unit/agent_flow.c $(WIRE) $(BASE)
@@ -153,7 +156,7 @@ $(O)/bin/bench_peer: $(bench_peer_SRC:%.c=$(O)/agent/%.o)
 	$(call say,LD   ,$@)
 	$(Q)$(MUSL_CC) $(AGENT_LDFLAGS) -o $@ $^
 
-$(foreach p,$(UNIT) agent_native agent_boxed $(BENCH),$(eval $(call PROGRAM,$(p))))
+$(foreach p,$(UNIT) agent_native agent_boxed test_alone $(BENCH),$(eval $(call PROGRAM,$(p))))
 
 test-programs: $(UNIT:%=$(O)/bin/%) $(O)/bin/agent_native $(O)/bin/agent_boxed
 
@@ -190,7 +193,7 @@ $(O)/vmguests/%.elf: $(O)/vmguests/%.o $(O)/vmguests/start.o \
 ifdef SAN
 test-programs: $(O)/libexec/iso-vmm
 else
-test-programs: $(VMGUESTS:%=$(O)/vmguests/%.elf)
+test-programs: $(O)/bin/test_alone $(VMGUESTS:%=$(O)/vmguests/%.elf)
 endif
 
 bench-programs: $(BENCH:%=$(O)/bin/%) $(O)/bin/bench_peer \
