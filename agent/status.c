@@ -16,6 +16,7 @@
 #define STATUS_PORT 1024
 
 static bool opened, connected, is_busy;
+static bool heard; /* there is a VMM that listens, or may be */
 static struct watch channel = { .fd = -1 };
 
 /* A byte fits, or the channel is broken and says so. */
@@ -34,21 +35,31 @@ void status_set(bool busy)
 	tell();
 }
 
-/* The connection stands, or is lost.  One that never stood is not tried again:
- * there is no VMM that listens. */
+static int error_of(int fd)
+{
+	socklen_t len = sizeof(int);
+	int error = 0;
+
+	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	return error;
+}
+
+/* The connection stands, or is lost.  One that is lost is made again, and so is
+ * one that did not come to stand because the VMM took its time: among many
+ * copies that start at once it is long before each has had its turn, and Linux
+ * gives up after two seconds.  Only where nobody has ever listened, which is
+ * said at once, that is the end of it. */
 static void channel_ready(struct watch *w, uint32_t events)
 {
-	bool lost = events & (EPOLLHUP | EPOLLERR | EPOLLIN);
-	bool again = connected;
-
-	if (lost) {
+	if (events & (EPOLLHUP | EPOLLERR | EPOLLIN)) {
+		heard |= error_of(w->fd) == ETIMEDOUT;
 		loop_close(w);
 		connected = false;
-		if (again)
+		if (heard)
 			status_open();
 		return;
 	}
-	connected = true;
+	connected = heard = true;
 	loop_arm(w, EPOLLIN);
 	tell();
 }

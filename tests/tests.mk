@@ -17,7 +17,7 @@ UNIT = base_err base_buf base_str base_io base_proc base_run base_sock base_opt 
        vmm_balloon vmm_net vmm_log vmm_jail \
        vmm_jail_errors vmm_jail_cost vmm_filter vmm_seccomp agent_setup agent_file \
        agent_session agent_attach agent_port sandbox_id sandbox_rundir \
-       sandbox_scratch sandbox_extract agent_quiesce sandbox_snapshot \
+       sandbox_scratch sandbox_extract agent_quiesce agent_status sandbox_snapshot \
        sandbox_snapshot_end sandbox_snapshot_move
 
 kvm_check_SRC = tests/unit/kvm_check.c $(BASE) $(TINY) lib/vmm/check.c
@@ -77,6 +77,9 @@ agent_setup_SRC = tests/unit/agent_setup.c agent/setup.c agent/cgroup.c \
 		  $(WIRE) $(BASE)
 agent_file_SRC = tests/unit/agent_file.c $(WIRE) $(BASE)
 agent_quiesce_SRC = tests/unit/agent_quiesce.c lib/base/sock.c $(WIRE) $(BASE)
+agent_status_SRC = tests/unit/agent_status.c agent/status.c lib/base/loop.c \
+		   $(BASE)
+agent_status_LIBS = -Wl,--wrap=socket,--wrap=connect,--wrap=getsockopt
 # The agent as the first process of namespaces of its own, its machine played.
 agent_boxed_SRC = tests/agent/boxed.c $(filter-out agent/boot%,$(agent_SRC))
 SNAPTEST = $(SNAPSHOT) $(SNAPMAKE) lib/sandbox/config.c $(RUNDIR) $(BASE)
