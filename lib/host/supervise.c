@@ -54,6 +54,12 @@ struct supervisor {
 
 /* ---- telling ---- */
 
+/* The last line of its console, if it has one, in an error's text. */
+#define CONSOLE "%s%s%s"
+#define CONSOLE_ARG(s)                                                      \
+	(s)->console.line[0] ? ", its console: \"" : "", (s)->console.line, \
+		(s)->console.line[0] ? "\"" : ""
+
 static void report(struct supervisor *s, const struct err *e)
 {
 	if (!s->reported)
@@ -115,10 +121,9 @@ static int explain(struct supervisor *s, struct proc *p, const char *what,
 		return err_set(e, ESHUTDOWN,
 			       "the emulated host '%s' was switched off",
 			       s->c->name);
-	err_set(e, ECONNABORTED, "the emulated host '%s' ended: %s %s%s%s%s",
+	err_set(e, ECONNABORTED, "the emulated host '%s' ended: %s %s" CONSOLE,
 		s->c->name, what, proc_status_text(status, text),
-		s->console.line[0] ? ", its console: \"" : "", s->console.line,
-		s->console.line[0] ? "\"" : "");
+		CONSOLE_ARG(s));
 	if (s->reported)
 		return err_fix(e, "iso-host up");
 	return err_fix(e, "see %s/host.log and console.log there", s->dir);
@@ -146,8 +151,9 @@ static int check_deadline(struct supervisor *s, struct err *e)
 			       "the emulated host '%s' was "
 			       "switched off by force",
 			       s->c->name);
-	err_set(e, ETIMEDOUT, "the emulated host '%s' did not come up in %d s",
-		s->c->name, (int)(START_LIMIT / CLOCK_S(1)));
+	err_set(e, ETIMEDOUT,
+		"the emulated host '%s' did not come up in %d s" CONSOLE,
+		s->c->name, (int)(START_LIMIT / CLOCK_S(1)), CONSOLE_ARG(s));
 	return err_fix(e, "see %s/console.log", s->dir);
 }
 

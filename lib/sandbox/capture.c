@@ -30,8 +30,10 @@
 #include "base/fd.h"
 #include "base/io.h"
 #include "base/str.h"
+#include "sandbox/cgroup.h"
 #include "sandbox/quiesce.h"
 #include "sandbox/scratch.h"
+#include "sandbox/start.h"
 #include "vmm/snap.h"
 
 #define PATIENCE CLOCK_S(30) /* for the commands to stand still */
@@ -197,6 +199,8 @@ int capture_files(const char *root, const struct box *b, const json_t *config,
 {
 	__attribute__((cleanup(files_close))) struct files f = { -1, -1, -1, -1,
 								 false };
+	struct cgroup_size size = start_size(config);
+	struct cgroup_raise raise;
 	int pair[2];
 	int r = make_file(s->dir, "state", &f.state, e);
 
@@ -210,8 +214,13 @@ int capture_files(const char *root, const struct box *b, const json_t *config,
 	f.result = pair[0];
 	f.theirs = pair[1];
 	f.shared = share_memory(root, config, f.memory);
+	/* Who writes holds what the guest may write anew meanwhile. */
+	cgroup_raise(b->id, &size, &raise);
 	r = capture(b, &f, s->dir, report, e);
-	return r < 0 ? r : read_result(b, f.result, &report->memory, e);
+	if (r == 0)
+		r = read_result(b, f.result, &report->memory, e);
+	cgroup_lower(b->id, &raise);
+	return r;
 }
 
 /* ---- sleep -------------------------------------------------------------- */

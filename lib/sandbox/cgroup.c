@@ -6,14 +6,24 @@
  * that a guest which has taken the monitor over gains nothing: no more memory,
  * processors or threads than it was given.  The memory limit is no promise of
  * the host's: what has not been touched is not there.
+ *
+ * A page is charged to who touched it first, for as long as anybody has it.  So
+ * what the copies of a sandbox, or who writes a checkpoint of it, still hold of
+ * its memory stays charged to it when its guest has written other pages in their
+ * place, and its limit must be above that: at each fork it is set to what is
+ * charged then, and the size, for no more than that can be written anew before
+ * the next.  (Rejected: no limit for who has copies; the size for each of them,
+ * which most share to their end.)
  */
 #include "sandbox/cgroup.h"
 
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -34,6 +44,7 @@
  * monitor, 1/512 of the memory each, and buffers of sockets and disks. */
 #define OVERHEAD ((uint64_t)64 << 20)
 #define PAGE_TABLES 256
+#define PAGE 4096
 /* Main, disk, and the kernel's own for a VM. */
 #define THREADS 8
 #define CPU_PERIOD 100000 /* us */
@@ -77,50 +88,7 @@ static int make_parent(struct err *e)
 	return enable(PARENT, e);
 }
 
-static int limit(int dir, const struct cgroup_size *s, struct err *e)
-{
-	char text[64];
-	int r;
-
-	snprintf(text, sizeof(text), "%llu",
-		 (unsigned long long)s->machines *
-			 (s->memory + s->memory / PAGE_TABLES + OVERHEAD));
-	r = put(dir, "memory.max", text, e);
-	/* A kernel without swap has no such file. */
-	put(dir, "memory.swap.max", "0", NULL);
-	snprintf(text, sizeof(text), "%llu %d",
-		 (unsigned long long)s->vcpus * CPU_PERIOD, CPU_PERIOD);
-	if (r == 0)
-		r = put(dir, "cpu.max", text, e);
-	snprintf(text, sizeof(text), "%llu",
-		 (unsigned long long)s->machines * (s->vcpus + THREADS));
-	return r < 0 ? r : put(dir, "pids.max", text, e);
-}
-
-int cgroup_make(const char *id, const struct cgroup_size *s, struct err *e)
-{
-	char path[PATH_ROOM];
-	fd_auto int dir = -1;
-	int r = make_parent(e);
-
-	if (r < 0)
-		return r;
-	snprintf(path, sizeof(path), PARENT "/%s", id);
-	if (mkdir(path, 0755) < 0 && errno != EEXIST)
-		return err_sys(e, errno, "cannot make %s", path);
-	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	r = dir < 0 ? err_sys(e, errno, "cannot open %s", path) :
-		      limit(dir, s, e);
-	if (r < 0) {
-		err_in(e, "%s", path);
-		rmdir(path);
-		return r;
-	}
-	return fd_steal(&dir);
-}
-
-/* ---- figures ------------------------------------------------------------ */
-
+/* The number in @file, in the line that begins with @key; 0: there is none. */
 static uint64_t number(int dir, const char *file, const char *key)
 {
 	buf_auto struct buf b = BUF_INIT_MAX(65536);
@@ -140,14 +108,115 @@ static uint64_t number(int dir, const char *file, const char *key)
 	return v;
 }
 
-int cgroup_read(const char *id, struct cgroup_usage *u)
+static int put_number(int dir, const char *file, uint64_t n, struct err *e)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)n);
+	return put(dir, file, text, e);
+}
+
+static uint64_t memory_for(const struct cgroup_size *s)
+{
+	uint64_t n = s->memory + s->memory / PAGE_TABLES + OVERHEAD;
+
+	return n / PAGE * PAGE;
+}
+
+static uint64_t charged(int dir)
+{
+	return number(dir, "memory.current", "");
+}
+
+static int limit(int dir, const struct cgroup_size *s, uint64_t memory,
+		 struct err *e)
+{
+	char text[64];
+	int r = put_number(dir, "memory.max", memory, e);
+
+	/* A kernel without swap has no such file. */
+	put(dir, "memory.swap.max", "0", NULL);
+	snprintf(text, sizeof(text), "%llu %d",
+		 (unsigned long long)s->vcpus * CPU_PERIOD, CPU_PERIOD);
+	if (r == 0)
+		r = put(dir, "cpu.max", text, e);
+	if (r == 0)
+		r = put_number(dir, "pids.max",
+			       s->machines * (s->vcpus + THREADS), e);
+	return r;
+}
+
+static int open_leaf(const char *id)
+{
+	char path[PATH_ROOM];
+
+	snprintf(path, sizeof(path), PARENT "/%s", id);
+	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+int cgroup_make(const char *id, const struct cgroup_size *s, struct err *e)
 {
 	char path[PATH_ROOM];
 	fd_auto int dir = -1;
+	int r = make_parent(e);
+	bool made;
+
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof(path), PARENT "/%s", id);
+	made = mkdir(path, 0755) == 0;
+	if (!made && errno != EEXIST)
+		return err_sys(e, errno, "cannot make %s", path);
+	dir = open_leaf(id);
+	if (dir < 0)
+		r = err_sys(e, errno, "cannot open %s", path);
+	else
+		r = limit(dir, s, memory_for(s) + (made ? 0 : charged(dir)), e);
+	if (r < 0) {
+		err_in(e, "%s", path);
+		rmdir(path);
+		return r;
+	}
+	return fd_steal(&dir);
+}
+
+void cgroup_raise(const char *id, const struct cgroup_size *s,
+		  struct cgroup_raise *r)
+{
+	fd_auto int dir = open_leaf(id);
+
+	*r = (struct cgroup_raise){ .after = 0 };
+	if (dir < 0)
+		return;
+	/* Of two at a time each sees what the other has set. */
+	flock(dir, LOCK_EX);
+	r->before = number(dir, "memory.max", "");
+	r->after = memory_for(s) + charged(dir);
+	/* So that it is seen whether another has set it since. */
+	if (r->after == r->before)
+		r->after += PAGE;
+	if (put_number(dir, "memory.max", r->after, NULL) < 0)
+		r->after = 0;
+}
+
+void cgroup_lower(const char *id, const struct cgroup_raise *r)
+{
+	fd_auto int dir = r->before && r->after ? open_leaf(id) : -1;
+
+	if (dir < 0)
+		return;
+	flock(dir, LOCK_EX);
+	if (number(dir, "memory.max", "") == r->after)
+		put_number(dir, "memory.max", r->before, NULL);
+}
+
+/* ---- figures ------------------------------------------------------------ */
+
+int cgroup_read(const char *id, struct cgroup_usage *u)
+{
+	fd_auto int dir = open_leaf(id);
 
 	*u = (struct cgroup_usage){ .cpu_us = 0 };
-	snprintf(path, sizeof(path), PARENT "/%s", id);
-	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return -ENOENT;
 	u->cpu_us = number(dir, "cpu.stat", "usage_usec");

@@ -15,6 +15,11 @@ struct cgroup_size {
 	unsigned machines; /* of that size, at once */
 };
 
+/* The limit on memory, bytes; 0: there is none. */
+struct cgroup_raise {
+	uint64_t before, after;
+};
+
 struct cgroup_usage {
 	uint64_t cpu_us;
 	uint64_t memory_peak;	 /* bytes; 0: the kernel does not say */
@@ -22,10 +27,20 @@ struct cgroup_usage {
 	uint64_t oom_kills;
 };
 
-/* Make the leaf of @id, or take the one that it has, and set its limits.  A
+/* Make the leaf of @id, or take the one that it has, and set its limits: above
+ * what it is charged for now, its size.  A
  * descriptor of its directory, or -errno, @e filled: -EOPNOTSUPP, -EROFS,
  * -EACCES and such mean that this machine gives us none. */
 int cgroup_make(const char *id, const struct cgroup_size *s, struct err *e);
+
+/* The monitor of @id, whose leaf is there if anything is to be done, is about to
+ * be forked: set its limits anew, so that what its copy holds is not taken from
+ * it. */
+void cgroup_raise(const char *id, const struct cgroup_size *s,
+		  struct cgroup_raise *r);
+
+/* That copy has ended: the limit as it was before, if nobody has set it since. */
+void cgroup_lower(const char *id, const struct cgroup_raise *r);
 
 /* What it has used.  0, or -ENOENT when it has no leaf. */
 int cgroup_read(const char *id, struct cgroup_usage *u);

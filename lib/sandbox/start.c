@@ -86,18 +86,26 @@ static int make_files(const struct start_spec *s, const json_t *config,
 
 /* ---- the monitor and the guest ------------------------------------------ */
 
+struct cgroup_size start_size(const json_t *config)
+{
+	return (struct cgroup_size){
+		.memory = config_number(config, "memory"),
+		.vcpus = config_number(config, "vcpus"),
+		.machines = 1,
+	};
+}
+
 int start_cgroup(const struct start_spec *s, const json_t *config,
 		 const struct box *b)
 {
-	/* One that takes another's place shares its cgroup for a moment. */
-	struct cgroup_size size = {
-		.memory = config_number(config, "memory"),
-		.vcpus = config_number(config, "vcpus"),
-		.machines = s->replace && b->entry[0] == '.' ? 2 : 1
-	};
+	struct cgroup_size size = start_size(config);
 	struct err e = ERR_INIT, w = ERR_INIT;
-	int fd = cgroup_make(b->id, &size, &e);
+	int fd;
 
+	/* One that takes another's place shares its cgroup for a moment. */
+	if (s->replace && b->entry[0] == '.')
+		size.machines = 2;
+	fd = cgroup_make(b->id, &size, &e);
 	if (fd >= 0)
 		return fd;
 	err_set(&w, e.num,

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "sandbox/box.h"
+#include "sandbox/cgroup.h"
 #include "sandbox/needs.h"
 #include "sandbox/rundir.h"
 
@@ -52,9 +53,11 @@ int start_sandbox(const struct start_spec *s, json_t *config,
 		  const struct start_source *from, struct box *b,
 		  struct start_times *t, struct err *e);
 
-/* For those who make one in another way: its cgroup, a descriptor, or -1 with
- * on_lack() called, since a sandbox without limits is one still, as its size is
- * bounded by its machine; and its guest told who it is, when it answers. */
+/* For those who make one in another way: what its limits are made from; its
+ * cgroup, a descriptor, or -1 with on_lack() called, since a sandbox without
+ * limits is one still, as its size is bounded by its machine; and its guest told
+ * who it is, when it answers. */
+struct cgroup_size start_size(const json_t *config);
 int start_cgroup(const struct start_spec *s, const json_t *config,
 		 const struct box *b);
 int start_greet(const struct start_spec *s, const json_t *config,

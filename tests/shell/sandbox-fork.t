@@ -139,6 +139,31 @@ for name in glob.glob("/proc/[0-9]*/cmdline"):
     if b"/root/watch.py" in open(name, "rb").read().split(b"\0"):
         os.kill(int(name.split("/")[2]), signal.SIGKILL)'
 
+# ---- whose memory it is ------------------------------------------------------
+
+# What copies hold of it stays charged to who wrote it, also when that has long
+# written something else there.
+iso-boot -q -n writer -m 128M "$(of python)" >/dev/null 2>"$err"
+ok $? 'a sandbox that writes'
+limit=$(cat "/sys/fs/cgroup/isokit/$(iso-ps -q writer)/memory.max")
+bad=
+for i in 1 2 3 4 5 6; do
+	iso-exec writer -- python3 -c 'import os
+with open("/dev/shm/f", "wb") as f:
+    for i in range(40):
+        f.write(os.urandom(1 << 20))' 2>"$err" || bad+="write $i: $(cat "$err") "
+	iso-fork -q -n 2 writer >>"$tmp/held" 2>"$err" ||
+		bad+="fork $i: $(cat "$err") "
+done
+is "$bad" '' 'it goes on, however much of what it wrote its copies hold'
+[ "$(cat "/sys/fs/cgroup/isokit/$(iso-ps -q writer)/memory.current")" -gt \
+	"$limit" ]
+ok $? 'which is more than its own limit'
+is "$(xargs -n 1 -I{} iso-exec {} echo alive <"$tmp/held" | sort | uniq -c |
+	xargs)" '12 alive' 'all of them live'
+# shellcheck disable=SC2046
+iso-rm -q writer $(cat "$tmp/held")
+
 # ---- all or none -------------------------------------------------------------
 
 before=$(iso-ps -q | sort)

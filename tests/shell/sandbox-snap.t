@@ -215,6 +215,27 @@ is "$status:$(readlink "$ISO_ROOT/golden/$key")" "0:../snapshots/$now" \
 is "$(iso-snap --list -q | sort | tr '\n' ' ')" \
 	"$(printf '%s\n' "$golden" "$now" | sort | tr '\n' ' ')" 'but removed'
 
+# ---- memory ------------------------------------------------------------------
+
+# Who writes a snapshot holds what the guest has long written anew, and both are
+# charged to the sandbox.
+iso-boot -q -n heavy -m 384M "$image" >"$out" 2>"$err"
+limit=/sys/fs/cgroup/isokit/$(cat "$out")/memory.max
+was=$(cat "$limit")
+iso-exec heavy -- sh -c 'mkdir /run/m; mount -t tmpfs -o size=280M m /run/m
+	write() { dd if=/dev/zero of=/run/m/f bs=1048576 count=260 conv=notrunc; }
+	write 2>/dev/null || exit
+	(while write; do :; done) >/dev/null 2>&1 &'
+ok $? 'a guest that writes most of its memory anew all the time'
+bad=
+for i in 1 2; do
+	iso-snap -q heavy >>"$tmp/heavy" 2>"$err" || bad+="$i: $(cat "$err") "
+done
+is "$bad" '' 'is captured, and goes on'
+is "$(cat "$limit")" "$was" 'its limit is what it was'
+iso-rm -q heavy
+xargs iso-snap --delete <"$tmp/heavy"
+
 # ---- no room -----------------------------------------------------------------
 
 iso-boot -q -n full -m 128M "$image" >"$out" 2>"$err"
