@@ -41,9 +41,10 @@
 #define PATH_ROOM 128
 
 /* The monitor itself has 3 MiB; the kernel adds page tables for guest and
- * monitor, 1/512 of the memory each, and buffers of sockets and disks. */
+ * monitor, and for the monitors that it is forked into at once (fork.c), 1/512 of
+ * the memory each, and buffers of sockets and disks. */
 #define OVERHEAD ((uint64_t)64 << 20)
-#define PAGE_TABLES 256
+#define PAGE_TABLES 64
 #define PAGE 4096
 /* Main, disk, and the kernel's own for a VM. */
 #define THREADS 8
