@@ -137,7 +137,7 @@ static uint64_t limit_of(void)
 	struct err e = ERR_INIT;
 	uint64_t limit = LIMIT;
 
-	if (s &&
+	if (s && *s &&
 	    str_u64(str_of(s), 0, 1000000, &limit, "ISO_TEST_LIMIT", &e) < 0) {
 		fprintf(stderr, "test_alone: %s\n", e.text);
 		exit(2);
