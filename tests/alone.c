@@ -26,7 +26,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
-#define LIMIT 1200 /* seconds */
+#define LIMIT 1200  /* seconds */
+#define CLEAN_UP 30 /* seconds for a test that is told to end */
 #define TIME_OVER 124
 
 /* Its command line, a word from the next by a blank; "" of a zombie. */
@@ -113,6 +114,7 @@ static bool await(pid_t test, const sigset_t *set, uint64_t limit, int *status)
 {
 	uint64_t end = clock_now() + CLOCK_S(limit);
 	struct timespec left;
+	siginfo_t info;
 	int sig;
 
 	while (!reap(test, status)) {
@@ -123,9 +125,10 @@ static bool await(pid_t test, const sigset_t *set, uint64_t limit, int *status)
 		now = limit ? end - now : CLOCK_S(3600);
 		left.tv_sec = (time_t)(now / CLOCK_S(1));
 		left.tv_nsec = (long)(now % CLOCK_S(1));
-		sig = sigtimedwait(set, NULL, &left);
-		/* Who ends us means the test, which may have to clean up. */
-		if (sig > 0 && sig != SIGCHLD)
+		sig = sigtimedwait(set, &info, &left);
+		/* Who ends us means the test, which may have to clean up.  A
+		 * terminal tells all of us by itself. */
+		if (sig > 0 && sig != SIGCHLD && info.si_code != SI_KERNEL)
 			kill(test, sig);
 	}
 	return true;
@@ -162,6 +165,7 @@ int main(int argc, char **argv)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGQUIT);
 	sigprocmask(SIG_BLOCK, &set, &old);
 	test = fork();
 	if (test == 0) {
@@ -173,6 +177,8 @@ int main(int argc, char **argv)
 	if (test < 0 || !await(test, &set, limit, &status)) {
 		printf("\nnot ok - %s has not ended within %llu s\n", argv[1],
 		       (unsigned long long)limit);
+		if (test > 0 && kill(test, SIGTERM) == 0)
+			await(test, &set, CLEAN_UP, &status);
 		status = TIME_OVER << 8;
 	}
 	while (kill_children(test))

@@ -10,10 +10,12 @@
  * A page is charged to who touched it first, for as long as anybody has it.  So
  * what the copies of a sandbox, or who writes a checkpoint of it, still hold of
  * its memory stays charged to it when its guest has written other pages in their
- * place, and its limit must be above that: at each fork it is set to what is
+ * place, and its limit must be above that: after each fork it is set to what is
  * charged then, and the size, for no more than that can be written anew before
- * the next.  (Rejected: no limit for who has copies; the size for each of them,
- * which most share to their end.)
+ * the next; and before, to the size twice, for as much may be written until then.
+ * It is lowered by the next fork at the earliest.  (Rejected: to look at the
+ * moment of the fork, while the machine stands still; no limit for who has
+ * copies; the size for each of them, which most share to their end.)
  */
 #include "sandbox/cgroup.h"
 
@@ -124,16 +126,23 @@ static uint64_t memory_for(const struct cgroup_size *s)
 	return n / PAGE * PAGE;
 }
 
+/* Without the page cache, which gives way. */
 static uint64_t charged(int dir)
 {
-	return number(dir, "memory.current", "");
+	uint64_t all = number(dir, "memory.current", "") +
+		       number(dir, "memory.stat", "shmem");
+	uint64_t file = number(dir, "memory.stat", "file");
+
+	return all > file ? (all - file) / PAGE * PAGE : 0;
 }
 
-static int limit(int dir, const struct cgroup_size *s, uint64_t memory,
+/* Of one that is charged with @held. */
+static int limit(int dir, const struct cgroup_size *s, uint64_t held,
 		 struct err *e)
 {
 	char text[64];
-	int r = put_number(dir, "memory.max", memory, e);
+	int r = put_number(dir, "memory.max",
+			   held + s->machines * memory_for(s), e);
 
 	/* A kernel without swap has no such file. */
 	put(dir, "memory.swap.max", "0", NULL);
@@ -172,13 +181,21 @@ int cgroup_make(const char *id, const struct cgroup_size *s, struct err *e)
 	if (dir < 0)
 		r = err_sys(e, errno, "cannot open %s", path);
 	else
-		r = limit(dir, s, memory_for(s) + (made ? 0 : charged(dir)), e);
+		r = limit(dir, s, made ? 0 : charged(dir), e);
 	if (r < 0) {
 		err_in(e, "%s", path);
 		rmdir(path);
 		return r;
 	}
 	return fd_steal(&dir);
+}
+
+/* Never what it is already: who has set it sees whether another did since. */
+static void set_limit(int dir, uint64_t memory, struct cgroup_raise *r)
+{
+	if (memory == number(dir, "memory.max", ""))
+		memory += PAGE;
+	r->after = put_number(dir, "memory.max", memory, NULL) < 0 ? 0 : memory;
 }
 
 void cgroup_raise(const char *id, const struct cgroup_size *s,
@@ -189,15 +206,21 @@ void cgroup_raise(const char *id, const struct cgroup_size *s,
 	*r = (struct cgroup_raise){ .after = 0 };
 	if (dir < 0)
 		return;
-	/* Of two at a time each sees what the other has set. */
 	flock(dir, LOCK_EX);
 	r->before = number(dir, "memory.max", "");
-	r->after = memory_for(s) + charged(dir);
-	/* So that it is seen whether another has set it since. */
-	if (r->after == r->before)
-		r->after += PAGE;
-	if (put_number(dir, "memory.max", r->after, NULL) < 0)
-		r->after = 0;
+	set_limit(dir, charged(dir) + 2 * memory_for(s), r);
+}
+
+void cgroup_settle(const char *id, const struct cgroup_size *s,
+		   struct cgroup_raise *r)
+{
+	fd_auto int dir = r->after ? open_leaf(id) : -1;
+
+	if (dir < 0)
+		return;
+	flock(dir, LOCK_EX);
+	if (number(dir, "memory.max", "") == r->after)
+		set_limit(dir, charged(dir) + memory_for(s), r);
 }
 
 void cgroup_lower(const char *id, const struct cgroup_raise *r)
@@ -207,7 +230,8 @@ void cgroup_lower(const char *id, const struct cgroup_raise *r)
 	if (dir < 0)
 		return;
 	flock(dir, LOCK_EX);
-	if (number(dir, "memory.max", "") == r->after)
+	if (number(dir, "memory.max", "") == r->after &&
+	    charged(dir) < r->before)
 		put_number(dir, "memory.max", r->before, NULL);
 }
 

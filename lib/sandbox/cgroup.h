@@ -15,7 +15,7 @@ struct cgroup_size {
 	unsigned machines; /* of that size, at once */
 };
 
-/* The limit on memory, bytes; 0: there is none. */
+/* Limits on memory, bytes; 0: there is none. */
 struct cgroup_raise {
 	uint64_t before, after;
 };
@@ -33,13 +33,17 @@ struct cgroup_usage {
  * -EACCES and such mean that this machine gives us none. */
 int cgroup_make(const char *id, const struct cgroup_size *s, struct err *e);
 
-/* The monitor of @id, whose leaf is there if anything is to be done, is about to
- * be forked: set its limits anew, so that what its copy holds is not taken from
- * it. */
+/* Before the monitor of @id is forked: a limit on memory that is high enough for
+ * whatever it is charged with by then.  Where there is no leaf, nothing. */
 void cgroup_raise(const char *id, const struct cgroup_size *s,
 		  struct cgroup_raise *r);
 
-/* That copy has ended: the limit as it was before, if nobody has set it since. */
+/* It has been: the limit that is enough for what its copy holds. */
+void cgroup_settle(const char *id, const struct cgroup_size *s,
+		   struct cgroup_raise *r);
+
+/* That copy has ended: the limit as it was before, if nobody has set it since
+ * and what is charged is below it. */
 void cgroup_lower(const char *id, const struct cgroup_raise *r);
 
 /* What it has used.  0, or -ENOENT when it has no leaf. */

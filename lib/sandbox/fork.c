@@ -301,7 +301,10 @@ static int run(struct family *f, struct err *e)
 	size = start_size(f->config);
 	cgroup_raise(f->parent->id, &size, &f->raise);
 	r = fork_all(f, e);
-	return r < 0 ? r : wake(f, e);
+	if (r < 0)
+		return r;
+	cgroup_settle(f->parent->id, &size, &f->raise);
+	return wake(f, e);
 }
 
 static void end(struct family *f, bool failed)
