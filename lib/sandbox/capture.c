@@ -217,7 +217,6 @@ int capture_files(const char *root, const struct box *b, const json_t *config,
 	/* Who writes holds what the guest may write anew meanwhile. */
 	cgroup_raise(b->id, &size, &raise);
 	r = capture(b, &f, s->dir, report, e);
-	cgroup_settle(b->id, &size, &raise);
 	if (r == 0)
 		r = read_result(b, f.result, &report->memory, e);
 	cgroup_lower(b->id, &raise);

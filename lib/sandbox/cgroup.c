@@ -91,24 +91,27 @@ static int make_parent(struct err *e)
 	return enable(PARENT, e);
 }
 
-/* The number in @file, in the line that begins with @key; 0: there is none. */
-static uint64_t number(int dir, const char *file, const char *key)
+/* The number in the line of @b that begins with @key; 0: there is none. */
+static uint64_t number_in(const struct buf *b, const char *key)
 {
-	buf_auto struct buf b = BUF_INIT_MAX(65536);
-	struct str rest, line;
+	struct str rest = { (const char *)b->data, b->len }, line;
 	uint64_t v = 0;
 
-	if (io_read_file(dir, file, &b, NULL) < 0)
-		return 0;
-	rest = (struct str){ (const char *)b.data, b.len };
 	while (rest.len) {
 		line = str_cut(&rest, '\n');
 		if (*key && !str_eq(str_cut(&line, ' '), str_of(key)))
 			continue;
-		str_u64(str_trim(line), 0, UINT64_MAX, &v, file, NULL);
+		str_u64(str_trim(line), 0, UINT64_MAX, &v, key, NULL);
 		break;
 	}
 	return v;
+}
+
+static uint64_t number(int dir, const char *file, const char *key)
+{
+	buf_auto struct buf b = BUF_INIT_MAX(65536);
+
+	return io_read_file(dir, file, &b, NULL) < 0 ? 0 : number_in(&b, key);
 }
 
 static int put_number(int dir, const char *file, uint64_t n, struct err *e)
@@ -129,11 +132,13 @@ static uint64_t memory_for(const struct cgroup_size *s)
 /* Without the page cache, which gives way. */
 static uint64_t charged(int dir)
 {
-	uint64_t all = number(dir, "memory.current", "") +
-		       number(dir, "memory.stat", "shmem");
-	uint64_t file = number(dir, "memory.stat", "file");
+	uint64_t all = number(dir, "memory.current", ""), cache;
+	buf_auto struct buf b = BUF_INIT_MAX(65536);
 
-	return all > file ? (all - file) / PAGE * PAGE : 0;
+	if (io_read_file(dir, "memory.stat", &b, NULL) < 0)
+		return all;
+	cache = number_in(&b, "file") - number_in(&b, "shmem");
+	return all > cache ? (all - cache) / PAGE * PAGE : 0;
 }
 
 /* Of one that is charged with @held. */

@@ -56,6 +56,7 @@ struct family {
 	struct rundir d;
 	const struct box *parent;
 	json_t *config; /* the parent's */
+	struct cgroup_size size;
 	struct cgroup_raise raise;
 	struct copy *v;
 	unsigned n;
@@ -283,7 +284,6 @@ static int wake(struct family *f, struct err *e)
 
 static int run(struct family *f, struct err *e)
 {
-	struct cgroup_size size;
 	unsigned i;
 	int r = rundir_open(&f->d, f->s->root, false, e);
 
@@ -298,13 +298,10 @@ static int run(struct family *f, struct err *e)
 	if (r < 0)
 		return r;
 	/* What the copies hold stays charged to it as long as they do. */
-	size = start_size(f->config);
-	cgroup_raise(f->parent->id, &size, &f->raise);
+	f->size = start_size(f->config);
+	cgroup_raise(f->parent->id, &f->size, &f->raise);
 	r = fork_all(f, e);
-	if (r < 0)
-		return r;
-	cgroup_settle(f->parent->id, &size, &f->raise);
-	return wake(f, e);
+	return r < 0 ? r : wake(f, e);
 }
 
 static void end(struct family *f, bool failed)
@@ -351,5 +348,7 @@ int fork_sandbox(const struct start_spec *s, const struct box *parent,
 	end(&f, r < 0);
 	if (r < 0)
 		cgroup_lower(parent->id, &f.raise);
+	else
+		cgroup_settle(parent->id, &f.size, &f.raise);
 	return r;
 }
